@@ -1,0 +1,54 @@
+"""Every error that this project raises on purpose.
+
+A message says what was wrong, where, what was expected and what to do; the class says whose mistake it is,
+and its ``exit_code`` is what the command line ends with.
+"""
+
+
+class PragmatiqError(Exception):
+    """Base of all errors raised on purpose; anything else that escapes is a bug."""
+
+    exit_code = 1
+
+
+class ConfigError(PragmatiqError):
+    """A setting (YAML, option, encoder name) that does not exist or does not fit."""
+
+    exit_code = 2
+
+
+class DataError(PragmatiqError):
+    """Input data that breaks the raw contract."""
+
+    exit_code = 3
+
+
+class RecordError(DataError):
+    """One user record that cannot be read; ``path`` is where in the record, as ``$.events[3].ts``."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+        self.problem = problem
+
+
+class LimitError(RecordError):
+    """A record over one of the configured limits; the message names the limit."""
+
+
+class ArtifactError(PragmatiqError):
+    """A run, tokenizer, tokenized data set or model repository that is incomplete, damaged or does not match."""
+
+    exit_code = 4
+
+
+class MissingDependencyError(PragmatiqError):
+    """A package, model or system library that is not here; the message names what to install."""
+
+    exit_code = 5
+
+
+class ServerError(PragmatiqError):
+    """A server that did not start, died, or cannot be reached."""
+
+    exit_code = 6
