@@ -1,0 +1,120 @@
+"""One customer's record: its JSON form, its limits, and errors that name the path of what is wrong."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+
+from pragmatiq_triton.errors import LimitError, RecordError
+
+MAX_TS = 253_402_300_799_999_999
+"""The last microsecond of the year 9999; a later timestamp is taken for a mistake in the unit."""
+
+Scalar = str | int | float | bool | None
+Timestamp = Annotated[int, msgspec.Meta(ge=0, le=MAX_TS)]
+
+
+class Event(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
+    """``ts`` is in microseconds since the epoch; a field whose value is null counts as the empty string."""
+
+    ts: Timestamp
+    source: str
+    fields: dict[str, Scalar] = {}
+
+
+class Milestone(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Something that happened once in a customer's life (an account opened), at ``ts`` microseconds."""
+
+    key: str
+    ts: Timestamp
+
+
+class Record(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A customer's history and profile; ``as_of`` <= 0 means: as of the newest event."""
+
+    events: list[Event]
+    user_id: str = ""
+    attributes: dict[str, Scalar] = {}
+    lifelong: list[Milestone] = []
+    as_of: Annotated[int, msgspec.Meta(ge=-MAX_TS, le=MAX_TS)] = 0
+
+
+class RecordLimits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What one record may hold at most; over a limit is an error that names it.
+
+    Raising a limit raises the memory and the time that a single caller can claim.
+    """
+
+    max_record_bytes: int = 16 * 1024 * 1024
+    max_events: int = 20_000
+    max_fields: int = 400_000
+    max_string_bytes: int = 16_384
+
+
+_decode: Callable[[bytes], Record] = msgspec.json.Decoder(Record).decode
+
+
+def decode_record(raw: bytes, limits: RecordLimits = RecordLimits()) -> Record:
+    """Read one record from UTF-8 JSON.
+
+    Raises :class:`RecordError` naming the path (``$.events[3].ts``), what was expected and what was there;
+    :class:`LimitError` naming the limit.
+    """
+    if len(raw) > limits.max_record_bytes:
+        raise LimitError("$", f"{len(raw)} bytes are over the limit max_record_bytes = {limits.max_record_bytes}")
+    try:
+        record = _decode(raw)
+    except msgspec.ValidationError as error:
+        raise _explain(error, raw) from None
+    except RecursionError:
+        raise RecordError("$", "the JSON is nested too deeply; a record needs four levels") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecordError("$", f"expected one JSON object in UTF-8: {error}") from None
+    check_limits(record, limits)
+    return record
+
+
+def check_limits(record: Record, limits: RecordLimits) -> None:
+    """Raise :class:`LimitError` where the record holds more than the limits allow."""
+    if len(record.events) > limits.max_events:
+        raise LimitError("$.events", f"{len(record.events)} events are over the limit max_events = {limits.max_events}")
+    n_fields = sum(len(event.fields) for event in record.events) + len(record.attributes) + len(record.lifelong)
+    if n_fields > limits.max_fields:
+        raise LimitError("$", f"{n_fields} fields are over the limit max_fields = {limits.max_fields}")
+    for i, event in enumerate(record.events):
+        _check_strings(f"$.events[{i}]", {"source": event.source}, limits)
+        _check_strings(f"$.events[{i}].fields", event.fields, limits)
+    _check_strings("$.attributes", record.attributes, limits)
+
+
+def text_of(value: Scalar) -> str:
+    """A field's value as the string that the tokenizer reads: null is empty, the rest is Python's ``str``."""
+    return value if type(value) is str else "" if value is None else str(value)
+
+
+def _check_strings(path: str, fields: dict[str, Scalar], limits: RecordLimits) -> None:
+    # No character takes more than four bytes, so short strings need no encoding to be measured.
+    short = limits.max_string_bytes // 4
+    for key, value in fields.items():
+        if type(value) is str and len(value) > short and len(value.encode()) > limits.max_string_bytes:
+            size = f"{len(value.encode())} bytes are over the limit max_string_bytes = {limits.max_string_bytes}"
+            raise LimitError(f"{path}.{key[:80]}", size)
+
+
+def _explain(error: msgspec.ValidationError, raw: bytes) -> RecordError:
+    """msgspec's message as path and problem, with the dictionary key or the value that it does not name."""
+    problem, _, path = str(error).partition(" - at `")
+    problem, path = problem.replace("`", ""), path.rstrip("`") or "$"
+    try:
+        node: Any = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return RecordError(path, problem[0].lower() + problem[1:])
+    for name, index, key in re.findall(r"\.(\w+)|\[(\d+)\]|(\[\.\.\.\])", path):
+        if key:
+            name = next((name for name, value in node.items() if isinstance(value, dict | list)), "...")
+            path = path.replace(key, f".{name[:80]}", 1)
+        node = node.get(name) if name or key else node[int(index)]
+    if isinstance(node, int | float | str) and "got" not in problem:
+        problem += f", got {node!r:.80}"
+    return RecordError(path, problem[0].lower() + problem[1:])

@@ -1,0 +1,111 @@
+"""From columns of field values to tokens: the one place where a value becomes ids, for one record or a million."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pragmatiq_triton.batch import Int32, Int64, Token, cu_seqlens
+from pragmatiq_triton.tokenizer.vocabulary import UNK, Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class FieldColumn:
+    """All values of one key: ``values[inverse[i]]`` stands in the field number ``slots[i]``.
+
+    ``slots`` int64 [n]; ``inverse`` int64 [n], or None where ``values[i]`` belongs to ``slots[i]``.
+    """
+
+    key: str
+    slots: Int64
+    values: Sequence[str]
+    inverse: Int64 | None = None
+
+    def spread(self, per_value: Int64) -> Int64:
+        """What was computed per value, laid out per slot."""
+        return per_value if self.inverse is None else per_value[self.inverse]
+
+
+@dataclass(slots=True)
+class TextNumbering:
+    """The distinct strings met so far, numbered in the order of their first appearance."""
+
+    texts: list[str] = field(default_factory=list)
+    _numbers: dict[str, int] = field(default_factory=dict)
+
+    def number(self, values: Sequence[str]) -> Int64:
+        """Each string's number, int64 [n]."""
+        numbers = self._numbers
+        for value in values:
+            if value not in numbers:
+                numbers[value] = len(self.texts)
+                self.texts.append(value)
+        return np.fromiter(map(numbers.__getitem__, values), np.int64, len(values))
+
+
+def encode_fields(
+    columns: Iterable[FieldColumn], n_fields: int, vocabulary: Vocabulary, texts: TextNumbering | None
+) -> tuple[Int32, Int64]:
+    """Encode fields; returns tokens int32 [n_tokens, 4] in field order and tokens per field int64 [n_fields].
+
+    With ``texts`` a text value is one sentinel token that points into it; without, it is cut into BPE pieces.
+    """
+    keys = np.full(n_fields, UNK, np.int64)
+    values = np.full(n_fields, UNK, np.int64)
+    text_numbers = np.full(n_fields, -1, np.int64)
+    counts = np.ones(n_fields, np.int64)
+    pieces: list[tuple[Int64, Int64, Int64, Int64]] = []
+    for column in columns:
+        kind = vocabulary.kind(column.key)
+        if kind is None:
+            continue
+        keys[column.slots] = vocabulary.key_id(column.key)
+        if kind == "categorical":
+            values[column.slots] = column.spread(vocabulary.categorical_ids(column.key, column.values))
+        elif kind == "numeric":
+            values[column.slots] = column.spread(vocabulary.numeric_ids(column.key, column.values))
+        elif texts is not None:
+            text_numbers[column.slots] = column.spread(texts.number(column.values))
+        else:
+            ids, offsets = vocabulary.piece_ids(column.values)
+            lengths = column.spread(np.diff(offsets))
+            counts[column.slots] = np.maximum(lengths, 1)
+            pieces.append((column.slots, ids, column.spread(offsets[:-1]), lengths))
+
+    starts = cu_seqlens(counts)
+    tokens = np.empty((int(starts[-1]), 4), np.int32)
+    tokens[:, Token.KEY] = np.repeat(keys, counts)
+    tokens[:, Token.VALUE] = np.repeat(values, counts)
+    tokens[:, Token.POSITION] = ranges(np.zeros_like(counts), counts)
+    tokens[:, Token.TEXT] = np.repeat(text_numbers, counts)
+    for slots, ids, piece_starts, lengths in pieces:
+        tokens[ranges(starts[slots], lengths), Token.VALUE] = ids[ranges(piece_starts, lengths)]
+    return tokens, counts
+
+
+def ranges(starts: Int64, lengths: Int64) -> Int64:
+    """``arange(start, start + length)`` of each pair, end to end: int64 [sum of lengths]."""
+    offsets = cu_seqlens(lengths)
+    return np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+
+
+def cut_tails(tokens: Int32, lengths: Int64, most: int) -> tuple[Int32, Int64]:
+    """Keep the first ``most`` tokens of each sequence; returns the tokens kept and their lengths int64 [n]."""
+    if not len(lengths) or lengths.max() <= most:
+        return tokens, lengths
+    kept = np.minimum(lengths, most)
+    return tokens[ranges(cu_seqlens(lengths)[:-1], kept)], kept
+
+
+def group_values(pairs: Iterable[tuple[str, str]]) -> tuple[list[FieldColumn], int]:
+    """Sort fields into columns by key; a field's slot is its place in ``pairs``."""
+    slots: dict[str, list[int]] = {}
+    values: dict[str, list[str]] = {}
+    n_fields = 0
+    for key, value in pairs:
+        if key not in slots:
+            slots[key], values[key] = [], []
+        slots[key].append(n_fields)
+        values[key].append(value)
+        n_fields += 1
+    return [FieldColumn(key, np.asarray(slots[key], np.int64), values[key]) for key in slots], n_fields

@@ -1,0 +1,132 @@
+"""What fitting learned: the ids of keys and values. Reads and writes the upstream toolkit's tokenizer files."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tokenizers
+
+from pragmatiq_triton.batch import Int64, cu_seqlens
+from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.tokenizer.config import TokenizerConfig
+
+FORMAT_VERSION = 1
+PAD, MASK, UNK, USR, EVT = range(5)
+N_SPECIAL = 5
+
+FieldKind = Literal["categorical", "numeric", "text"]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The fitted state, as ``tokenizer.json`` and ``bpe.json`` hold it; keys and values share one id space.
+
+    ``state`` is kept as it was read, so that saving gives the same hash whoever fitted it.
+    """
+
+    state: dict[str, Any]
+    bpe_json: str | None
+
+    @cached_property
+    def config(self) -> TokenizerConfig:
+        return TokenizerConfig.from_state(self.state["config"])
+
+    @cached_property
+    def size(self) -> int:
+        return int(self.state["vocab_size"])
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of the canonical state followed by the BPE file's text."""
+        text = json.dumps(self.state, sort_keys=True) + (self.bpe_json or "")
+        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+    @cached_property
+    def _bpe(self) -> tokenizers.Tokenizer | None:
+        return tokenizers.Tokenizer.from_str(self.bpe_json) if self.bpe_json else None
+
+    @cached_property
+    def _edges(self) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+        return {key: np.asarray(binner["edges"], np.float64) for key, binner in self.state["binners"].items()}
+
+    def key_id(self, key: str) -> int:
+        """The key's id, or ``UNK``."""
+        return int(self.state["key_vocab"].get(key, UNK))
+
+    def kind(self, key: str) -> FieldKind | None:
+        """How the key's values are read; None for a key that fitting never saw."""
+        kind: FieldKind | None = self.state["field_kind"].get(key)
+        return kind
+
+    def categorical_ids(self, key: str, values: Sequence[str]) -> Int64:
+        """Value ids int64 [n]; a value that fitting never saw is ``UNK``."""
+        ids = self.state["cat_vocab"].get(key, {})
+        return np.fromiter((ids.get(value, UNK) for value in values), np.int64, len(values))
+
+    def numeric_ids(self, key: str, values: Sequence[str]) -> Int64:
+        """Value ids int64 [n] of numbers written as text: bucket 0 is zero, what is no finite number is ``UNK``."""
+        numbers = np.fromiter((parse_number(value) for value in values), np.float64, len(values))
+        buckets = np.searchsorted(self._edges[key], numbers, side="right") + 1
+        buckets[numbers == 0] = 0
+        return np.where(np.isfinite(numbers), self.state["binner_base"][key] + buckets, UNK)
+
+    def piece_ids(self, values: Sequence[str]) -> tuple[Int64, Int64]:
+        """BPE ids of texts end to end, int64 [n_pieces], and their offsets int64 [n + 1]; a text may have no piece."""
+        if self._bpe is None:
+            return np.zeros(0, np.int64), np.zeros(len(values) + 1, np.int64)
+        if self.config.lowercase_text:
+            values = [value.lower() for value in values]
+        pieces = [encoding.ids for encoding in self._bpe.encode_batch_fast(list(values), add_special_tokens=False)]
+        offsets = cu_seqlens([len(ids) for ids in pieces])
+        flat = np.fromiter((piece for ids in pieces for piece in ids), np.int64, int(offsets[-1]))
+        return flat + self.state["bpe_offset"], offsets
+
+    def save(self, folder: Path) -> None:
+        """Write ``tokenizer.json``, ``bpe.json`` where there is one, and ``tokenizer.hash``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.state, ensure_ascii=False, indent=1, sort_keys=True)
+        (folder / "tokenizer.json").write_text(text, encoding="utf-8")
+        if self.bpe_json:
+            (folder / "bpe.json").write_text(self.bpe_json, encoding="utf-8")
+        (folder / "tokenizer.hash").write_text(self.content_hash, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Vocabulary":
+        """Read a saved tokenizer and check it against its hash.
+
+        Raises :class:`ArtifactError` naming the file that is missing, unreadable, of another format or altered.
+        """
+        path = folder / "tokenizer.json"
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+            expected = (folder / "tokenizer.hash").read_text(encoding="utf-8").strip()
+            bpe = folder / "bpe.json"
+            bpe_json = bpe.read_text(encoding="utf-8") if bpe.exists() else None
+        except (OSError, ValueError) as error:
+            raise ArtifactError(
+                f"{folder}: expected a tokenizer folder (tokenizer.json, tokenizer.hash): {error}"
+            ) from None
+        if state.get("format_version") != FORMAT_VERSION:
+            raise ArtifactError(
+                f"{path}: expected format_version {FORMAT_VERSION}, got {state.get('format_version')!r}"
+            )
+        vocabulary = cls(state, bpe_json)
+        if vocabulary.content_hash != expected:
+            raise ArtifactError(
+                f"{folder}: the files hash to {vocabulary.content_hash}, tokenizer.hash says {expected}; "
+                "they were altered, copy the folder again from where it was fitted"
+            )
+        return vocabulary
+
+
+def parse_number(value: str) -> float:
+    """Python's reading of a number; what is none is NaN."""
+    try:
+        return float(value)
+    except ValueError:
+        return float("nan")

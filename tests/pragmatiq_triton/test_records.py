@@ -1,0 +1,79 @@
+import json
+
+import pytest
+
+from pragmatiq_triton.errors import LimitError, RecordError
+from pragmatiq_triton.records import MAX_TS, RecordLimits, decode_record, text_of
+
+EVENT = {"ts": 1, "source": "app", "fields": {"a": "b"}}
+
+
+def raw(**changes):
+    return json.dumps({"user_id": "u", "events": [EVENT], **changes}).encode()
+
+
+def test_reads_a_whole_record():
+    record = decode_record(raw(attributes={"k": 1}, lifelong=[{"key": "x", "ts": 5}], as_of=7))
+    assert record.events[0].fields == {"a": "b"}
+    assert (record.attributes, record.lifelong[0].ts, record.as_of) == ({"k": 1}, 5, 7)
+
+
+def test_only_events_are_required():
+    record = decode_record(b'{"events": []}')
+    assert (record.user_id, record.attributes, record.lifelong, record.as_of) == ("", {}, [], 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "problem"),
+    [
+        (b"", "$", "JSON"),
+        (b"not json", "$", "JSON"),
+        (b"[]", "$", "object"),
+        (b'{"events": []} more', "$", "JSON"),
+        (b'{"events": [], "user_id": "\xff"}', "$", "UTF-8"),
+        (b'{"events": [], "user_id": "\\ud800"}', "$", "JSON"),
+        (b'{"user_id": "u"}', "$", "events"),
+        (raw(events=[{**EVENT, "ts": "1"}]), "$.events[0].ts", "expected int"),
+        (raw(events=[EVENT, {**EVENT, "ts": 1.5}]), "$.events[1].ts", "expected int"),
+        (raw(events=[{**EVENT, "ts": -1}]), "$.events[0].ts", ">= 0, got -1"),
+        (raw(events=[{**EVENT, "ts": MAX_TS + 1}]), "$.events[0].ts", "<="),
+        (raw(events=[{**EVENT, "ts": 10**30}]), "$.events[0].ts", "expected int"),
+        (raw(events=[{**EVENT, "source": 3}]), "$.events[0].source", "expected str"),
+        (raw(events=[EVENT, {**EVENT, "fields": {"ok": "1", "bad": [1]}}]), "$.events[1].fields.bad", "array"),
+        (raw(events=[{**EVENT, "fields": {"bad": {"x": 1}}}]), "$.events[0].fields.bad", "object"),
+        (raw(attributes={"fine": None, "bad": {}}), "$.attributes.bad", "object"),
+        (raw(lifelong=[{"key": "x"}]), "$.lifelong[0]", "ts"),
+        (raw(event=[]), "$", "event"),
+        (b'{"events": [{"ts": 1, "source": "a", "fields": {"n": NaN}}]}', "$", "JSON"),
+        (b'{"events": [], "x": ' + b"[" * 100_000, "$", ""),
+        (b'{"events": ' + b"[" * 100_000, "$", ""),
+        (b'{"events": [{"ts": 1, "source": "a", "fields": {"n": ' + b"9" * 5000 + b"}}]}", "$", ""),
+    ],
+)  # fmt: skip
+def test_malformed_records_name_path_and_problem(body, path, problem):
+    with pytest.raises(RecordError) as caught:
+        decode_record(body)
+    assert caught.value.path.startswith(path)
+    assert problem in caught.value.problem
+
+
+def test_over_a_limit_names_the_limit():
+    limits = RecordLimits(max_record_bytes=200, max_events=1, max_fields=2, max_string_bytes=4)
+    for body, limit in [
+        (raw(user_id="x" * 200), "max_record_bytes"),
+        (raw(events=[EVENT, EVENT]), "max_events"),
+        (raw(attributes={"a": "1", "b": "2"}), "max_fields"),
+        (raw(attributes={"a": "12345"}), "max_string_bytes"),
+        (raw(events=[{**EVENT, "fields": {"a": "ééé"}}]), "max_string_bytes"),
+        (raw(events=[{**EVENT, "source": "12345"}]), "max_string_bytes"),
+    ]:
+        with pytest.raises(LimitError, match=limit):
+            decode_record(body, limits)
+    assert decode_record(raw(attributes={"a": "1234"}), limits).attributes == {"a": "1234"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [("x", "x"), (None, ""), (12.5, "12.5"), (5411, "5411"), (True, "True"), ("", "")]
+)
+def test_values_become_strings(value, text):
+    assert text_of(value) == text
