@@ -1,0 +1,1 @@
+"""Raw data folders become tokenized data sets."""

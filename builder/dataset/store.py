@@ -1,0 +1,182 @@
+"""The tokenized data set on disk: what ``tokenize`` writes and training reads.
+
+Times are absolute and nothing is cut to a number of events, so a history can be re-read as of any earlier moment.
+
+    TOK/meta.json                 written last: its absence marks an unfinished data set
+    TOK/tokenizer/                the vocabulary's files
+    TOK/users.parquet             user_id, in the order of the arrays
+    TOK/tokens.npy                int32 [n_tokens, 4]: key id, value id, position, text number (-1: not text)
+    TOK/token_cu_seqlens.npy      int64 [n_events + 1]: tokens of each event
+    TOK/event_ts.npy              int64 [n_events], microseconds
+    TOK/event_cu_seqlens.npy      int64 [n_users + 1]: events of each user
+    TOK/profile.npy, item_cu_seqlens.npy, item_ts.npy, profile_item_cu_seqlens.npy, profile_as_of.npy: the profiles
+    TOK/profile_rows.npy          int64 [n_users]: each user's row among the profiles, -1 for none
+    TOK/texts/                    the distinct strings, and their frozen vectors (embed data only)
+"""
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from builder.dataset.arrays import map_array
+from builder.dataset.texts import TextStore
+from pragmatiq_triton.batch import Batch, Int64, Token, UserFeatures, collate
+from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.tokenizer import EncodedRecord, Vocabulary, assemble
+
+FORMAT = 1
+
+
+class TokenizedDataset:
+    """A tokenized data set, mapped into memory; users are numbered 0..n_users - 1.
+
+    Raises :class:`ArtifactError` where the folder is not one, is unfinished, or its tokenizer was altered.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise ArtifactError(
+                f"{folder}: expected a finished tokenized data set (meta.json); run `pragmatiq tokenize`"
+            ) from None
+        if self.meta.get("format") != FORMAT:
+            raise ArtifactError(
+                f"{folder}: expected data set format {FORMAT}, got {self.meta.get('format')!r}; tokenize again"
+            )
+        self.tokenizer_dir = folder / "tokenizer"
+        self.vocabulary = Vocabulary.load(self.tokenizer_dir)
+        if self.meta["tokenizer_hash"] != self.tokenizer_hash:
+            raise ArtifactError(
+                f"{folder}: was tokenized with {self.meta['tokenizer_hash']}, "
+                f"its tokenizer is {self.tokenizer_hash}; tokenize again"
+            )
+        self.config = self.vocabulary.config
+        self._tokens = self._array("tokens")
+        self._token_cu_seqlens = self._array("token_cu_seqlens")
+        self._event_ts = self._array("event_ts")
+        self._event_cu_seqlens = self._array("event_cu_seqlens")
+        self._profile_rows = self._array("profile_rows")
+
+    @property
+    def tokenizer_hash(self) -> str:
+        return self.vocabulary.content_hash
+
+    @property
+    def vocab_size(self) -> int:
+        return self.vocabulary.size
+
+    @property
+    def n_users(self) -> int:
+        return len(self._event_cu_seqlens) - 1
+
+    @property
+    def text_encoder(self) -> str | None:
+        """Name of the frozen encoder, None for BPE data."""
+        return self.texts.encoder_name if self.texts else None
+
+    @property
+    def text_dim(self) -> int:
+        """Length of a frozen vector, 0 for BPE data."""
+        return self.texts.dim if self.texts else 0
+
+    @cached_property
+    def texts(self) -> TextStore | None:
+        """The distinct strings and their vectors; None for BPE data."""
+        return TextStore.load(self.folder / "texts") if self.config.embeds_text else None
+
+    @cached_property
+    def user_ids(self) -> list[str]:
+        ids: list[str] = pq.read_table(self.folder / "users.parquet")["user_id"].to_pylist()
+        return ids
+
+    @cached_property
+    def token_counts(self) -> Int64:
+        """Tokens of each user's newest ``max_events_per_user`` events: what the network sees, int64 [n_users]."""
+        last = self._event_cu_seqlens[1:]
+        first = np.maximum(self._event_cu_seqlens[:-1], last - self.config.max_events_per_user)
+        counts: Int64 = self._token_cu_seqlens[last] - self._token_cu_seqlens[first]
+        return counts
+
+    def encoded(self, user: int) -> EncodedRecord:
+        """The user's whole history with absolute times; the last token column holds data-set-wide text numbers."""
+        first, last = int(self._event_cu_seqlens[user]), int(self._event_cu_seqlens[user + 1])
+        offsets = self._token_cu_seqlens[first : last + 1]
+        row = int(self._profile_rows[user])
+        items = self._profile_items(row)
+        return EncodedRecord(
+            tokens=self._tokens[offsets[0] : offsets[-1]],
+            event_lengths=np.diff(offsets),
+            event_ts=self._event_ts[first:last],
+            profile=self._profile[items[0] : items[-1]],
+            item_lengths=np.diff(items),
+            item_ts=self._item_ts[self._profile_cu_seqlens[row] : self._profile_cu_seqlens[row + 1]]
+            if row >= 0
+            else np.zeros(0, np.int64),
+            as_of=int(self._profile_as_of[row]) if row >= 0 else 0,
+        )
+
+    def batch(self, users: Sequence[int]) -> Batch:
+        """These users as one packed batch, with the vectors of their distinct strings."""
+        return self.collate([assemble(self.encoded(user), self.config) for user in users])
+
+    def collate(self, users: Sequence[UserFeatures]) -> Batch:
+        """Users whose text numbers are the data set's, as one packed batch."""
+        batch = collate(users, [])
+        if self.texts is None:
+            return batch
+        is_text = batch.tokens[:, Token.TEXT] >= 0
+        numbers, local = np.unique(batch.tokens[is_text, Token.TEXT], return_inverse=True)
+        batch.tokens[is_text, Token.TEXT] = local
+        return Batch(
+            batch.tokens,
+            batch.events,
+            batch.profile,
+            batch.profile_times,
+            batch.event_cu_seqlens,
+            batch.profile_cu_seqlens,
+            self.texts.vectors(numbers),
+        )
+
+    def link_texts(self, folder: Path) -> None:
+        """Make the strings and vectors, if there are any, appear in ``folder`` too."""
+        if self.texts:
+            self.texts.link(folder)
+
+    def _profile_items(self, row: int) -> npt.NDArray[np.int64]:
+        if row < 0:
+            return np.zeros(1, np.int64)
+        offsets: npt.NDArray[np.int64] = self._item_cu_seqlens[
+            self._profile_cu_seqlens[row] : self._profile_cu_seqlens[row + 1] + 1
+        ]
+        return offsets
+
+    def _array(self, name: str) -> npt.NDArray[Any]:
+        return map_array(self.folder / f"{name}.npy")
+
+    @cached_property
+    def _profile(self) -> npt.NDArray[np.int32]:
+        return self._array("profile")
+
+    @cached_property
+    def _item_cu_seqlens(self) -> Int64:
+        return self._array("item_cu_seqlens")
+
+    @cached_property
+    def _item_ts(self) -> Int64:
+        return self._array("item_ts")
+
+    @cached_property
+    def _profile_cu_seqlens(self) -> Int64:
+        return self._array("profile_item_cu_seqlens")
+
+    @cached_property
+    def _profile_as_of(self) -> Int64:
+        return self._array("profile_as_of")

@@ -1,0 +1,195 @@
+"""``pragmatiq tokenize``: a raw data folder becomes a tokenized data set, chunk by chunk."""
+
+import json
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from builder.dataset.arrays import ArrayFile
+from builder.dataset.columns import event_columns, profile_columns
+from builder.dataset.fit import fit
+from builder.dataset.store import FORMAT
+from builder.dataset.texts import TextStore
+from builder.progress import Progress, Silent
+from builder.raw import EventChunk, ProfileChunk, count_rows, read_events, read_profiles
+from pragmatiq_triton.batch import Token, cu_seqlens
+from pragmatiq_triton.errors import ArtifactError, DataError
+from pragmatiq_triton.text_encoders import TextEncoder, create_text_encoder
+from pragmatiq_triton.tokenizer import NO_TIME, TokenizerConfig, Vocabulary
+from pragmatiq_triton.tokenizer.fields import TextNumbering, cut_tails, encode_fields
+from pragmatiq_triton.tokenizer.vocabulary import UNK
+
+
+@dataclass(frozen=True)
+class TokenizeSummary:
+    """What a data set holds; ``unknown_values``: tokens whose value the vocabulary lacks."""
+
+    users: int
+    events: int
+    tokens: int
+    distinct_texts: int
+    unknown_values: int
+    vocab_size: int
+    tokenizer_hash: str
+    text_encoder: str | None
+
+
+def tokenize(
+    data: Path,
+    out: Path,
+    config: TokenizerConfig | None = None,
+    *,
+    tokenizer_dir: Path | None = None,
+    text_model: Path | None = None,
+    progress: Progress = Silent(),
+) -> TokenizeSummary:
+    """Fit a tokenizer (or take the one in ``tokenizer_dir``), encode ``data`` and embed its distinct strings.
+
+    Raises :class:`DataError` for raw data that breaks the contract, :class:`ArtifactError` for a folder ``out`` that
+    holds something else, :class:`MissingDependencyError` for an encoder's model that cannot be had.
+    """
+    _check_out(out)
+    n_rows = count_rows(data / "events.parquet")
+    vocabulary = Vocabulary.load(tokenizer_dir) if tokenizer_dir else None
+    config = vocabulary.config if vocabulary else config or TokenizerConfig()
+    encoder = (
+        create_text_encoder(config.text_encoder_spec, text_model_folder=text_model) if config.embeds_text else None
+    )
+    if vocabulary is None:
+        progress.stage("Fitting the tokenizer", n_rows)
+        vocabulary = fit(data, _pinned(config, encoder), progress)
+    elif encoder is not None:
+        _check_encoder(config, encoder)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "meta.json").unlink(missing_ok=True)
+    vocabulary.save(out / "tokenizer")
+    progress.stage("Encoding events", n_rows)
+    with _Writer(out, vocabulary) as writer:
+        for chunk in read_events(data):
+            writer.add_events(chunk)
+            progress.advance(len(chunk.ts))
+        for profiles in read_profiles(data):
+            writer.add_profiles(profiles)
+        writer.finish()
+    if encoder is not None:
+        TextStore.create(out / "texts", writer.texts.texts, encoder, text_model).embed(encoder, progress)
+    summary = TokenizeSummary(
+        users=len(writer.user_ids),
+        events=writer.token_offsets.n_rows - 1,
+        tokens=writer.tokens.n_rows,
+        distinct_texts=len(writer.texts.texts),
+        unknown_values=writer.unknown_values,
+        vocab_size=vocabulary.size,
+        tokenizer_hash=vocabulary.content_hash,
+        text_encoder=encoder.name if encoder else None,
+    )
+    (out / "meta.json").write_text(json.dumps({"format": FORMAT, **asdict(summary)}, indent=1), encoding="utf-8")
+    return summary
+
+
+class _Writer:
+    """Appends encoded chunks to the arrays of a data set."""
+
+    def __init__(self, out: Path, vocabulary: Vocabulary) -> None:
+        self.out = out
+        self.vocabulary = vocabulary
+        self.texts = TextNumbering()
+        self.user_ids: list[str] = []
+        self.unknown_values = 0
+        self._numbers: dict[str, int] = {}
+        self._event_counts: list[int] = []
+        self._profile_rows: dict[int, int] = {}
+        self._n_profiles = 0
+        self._files = ExitStack()
+
+    def __enter__(self) -> "_Writer":
+        self.tokens = self._file("tokens", np.int32, (4,))
+        self.token_offsets = self._file("token_cu_seqlens", np.int64)
+        self._event_ts = self._file("event_ts", np.int64)
+        self._profile = self._file("profile", np.int32, (3,))
+        self._item_offsets = self._file("item_cu_seqlens", np.int64)
+        self._item_ts = self._file("item_ts", np.int64)
+        self._profile_offsets = self._file("profile_item_cu_seqlens", np.int64)
+        self._as_of = self._file("profile_as_of", np.int64)
+        for offsets in (self.token_offsets, self._item_offsets, self._profile_offsets):
+            offsets.append(np.zeros(1, np.int64))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._files.close()
+
+    def add_events(self, chunk: EventChunk) -> None:
+        columns, field_counts = event_columns(chunk)
+        embeds = self.vocabulary.config.embeds_text
+        tokens, counts = encode_fields(
+            columns, int(field_counts.sum()), self.vocabulary, self.texts if embeds else None
+        )
+        lengths = np.add.reduceat(counts, cu_seqlens(field_counts)[:-1])
+        tokens, lengths = cut_tails(tokens, lengths, self.vocabulary.config.max_event_tokens)
+        self.unknown_values += int(np.sum((tokens[:, Token.VALUE] == UNK) & (tokens[:, Token.TEXT] < 0)))
+        self.token_offsets.append(cu_seqlens(lengths)[1:] + self.tokens.n_rows)
+        self.tokens.append(tokens)
+        self._event_ts.append(chunk.ts)
+        self._event_counts.extend(chunk.event_counts.tolist())
+        for user_id in chunk.user_ids:
+            self._numbers[user_id] = len(self.user_ids)
+            self.user_ids.append(user_id)
+
+    def add_profiles(self, chunk: ProfileChunk) -> None:
+        columns, item_counts, times = profile_columns(chunk)
+        tokens, counts = encode_fields(columns, int(item_counts.sum()), self.vocabulary, None)
+        self._item_offsets.append(cu_seqlens(counts)[1:] + self._profile.n_rows)
+        self._profile.append(tokens[:, : Token.TEXT])
+        self._profile_offsets.append(cu_seqlens(item_counts)[1:] + self._item_ts.n_rows)
+        item_ts = np.full(len(times), NO_TIME, np.int64)
+        item_ts[times >= 0] = chunk.milestone_ts[times[times >= 0]]
+        self._item_ts.append(item_ts)
+        self._as_of.append(chunk.as_of)
+        for user_id in chunk.user_ids:
+            user = self._numbers.setdefault(user_id, len(self.user_ids))
+            if user == len(self.user_ids):
+                self.user_ids.append(user_id)
+                self._event_counts.append(0)
+            if user in self._profile_rows:
+                raise DataError(f"profiles.parquet: user {user_id!r} has two profiles; expected one row per user")
+            self._profile_rows[user] = self._n_profiles
+            self._n_profiles += 1
+
+    def finish(self) -> None:
+        rows = [self._profile_rows.get(user, -1) for user in range(len(self.user_ids))]
+        np.save(self.out / "profile_rows.npy", np.asarray(rows, np.int64))
+        np.save(self.out / "event_cu_seqlens.npy", cu_seqlens(self._event_counts))
+        pq.write_table(pa.table({"user_id": pa.array(self.user_ids, pa.string())}), self.out / "users.parquet")
+
+    def _file(self, name: str, dtype: type[np.integer], row_shape: tuple[int, ...] = ()) -> ArrayFile:
+        return self._files.enter_context(ArrayFile(self.out / f"{name}.npy", dtype, row_shape))
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and any(out.iterdir()) and not (out / "tokenizer").is_dir():
+        raise ArtifactError(f"{out}: expected an empty folder or a tokenized data set to replace; choose another --out")
+
+
+def _pinned(config: TokenizerConfig, encoder: TextEncoder | None) -> TokenizerConfig:
+    """The settings with what the encoder turned out to be, so that the tokenizer's hash covers its vectors."""
+    if encoder is None:
+        return config
+    return msgspec.structs.replace(
+        config,
+        text_encoder=config.text_encoder_spec.encoder,
+        text_encoder_dim=encoder.dim,
+        text_encoder_revision=encoder.revision,
+    )
+
+
+def _check_encoder(config: TokenizerConfig, encoder: TextEncoder) -> None:
+    if config.text_encoder_revision not in (None, encoder.revision):
+        raise ArtifactError(
+            f"the tokenizer was fitted with {config.text_encoder!r} of revision {config.text_encoder_revision}, "
+            f"got revision {encoder.revision}; give the same model with --text-model"
+        )

@@ -1,0 +1,55 @@
+"""Raw data as the JSON records that a service sends: for scoring files, samples and tests."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from builder.raw import EventChunk, ProfileChunk, read_events, read_profiles
+from pragmatiq_triton.batch import cu_seqlens
+
+RecordDict = dict[str, Any]
+
+
+def read_records(data: Path) -> Iterator[RecordDict]:
+    """Each user of ``events.parquet`` as one record, with the profile where there is one; profiles stay in memory."""
+    profiles = {user_id: profile for chunk in read_profiles(data) for user_id, profile in _profiles(chunk)}
+    for chunk in read_events(data):
+        for user_id, events in _histories(chunk):
+            yield {"user_id": user_id, "events": events, **profiles.get(user_id, {})}
+
+
+def write_records(data: Path, out: Path, users: int | None = None) -> int:
+    """Write the first ``users`` records as JSON lines; returns how many there were."""
+    n_records = 0
+    with out.open("wb") as file:
+        for record in islice(read_records(data), users):
+            file.write(msgspec.json.encode(record) + b"\n")
+            n_records += 1
+    return n_records
+
+
+def _histories(chunk: EventChunk) -> Iterator[tuple[str, list[RecordDict]]]:
+    ts, sources = chunk.ts.tolist(), chunk.sources.to_pylist()
+    pairs = list(zip(chunk.keys.to_pylist(), chunk.values.to_pylist(), strict=True))
+    fields = cu_seqlens(chunk.field_counts).tolist()
+    events = [
+        {"ts": ts[i], "source": sources[i], "fields": dict(pairs[fields[i] : fields[i + 1]])} for i in range(len(ts))
+    ]
+    users = cu_seqlens(chunk.event_counts).tolist()
+    for i, user_id in enumerate(chunk.user_ids):
+        yield user_id, events[users[i] : users[i + 1]]
+
+
+def _profiles(chunk: ProfileChunk) -> Iterator[tuple[str, RecordDict]]:
+    attributes = list(zip(chunk.attribute_keys.to_pylist(), chunk.attribute_values.to_pylist(), strict=True))
+    milestones = [
+        {"key": key, "ts": ts}
+        for key, ts in zip(chunk.milestone_keys.to_pylist(), chunk.milestone_ts.tolist(), strict=True)
+    ]
+    a, m = cu_seqlens(chunk.attribute_counts).tolist(), cu_seqlens(chunk.milestone_counts).tolist()
+    for i, user_id in enumerate(chunk.user_ids):
+        profile = {"attributes": dict(attributes[a[i] : a[i + 1]]), "lifelong": milestones[m[i] : m[i + 1]]}
+        yield user_id, {**profile, "as_of": int(chunk.as_of[i])}
