@@ -1,0 +1,160 @@
+"""The columnar path must say what the one-record path says: a record means the same in training and in serving."""
+
+import json
+
+import numpy as np
+import pytest
+
+from builder import raw
+from builder.dataset.store import TokenizedDataset
+from builder.dataset.tokenize import tokenize
+from builder.records import read_records
+from pragmatiq_triton.batch import Token
+from pragmatiq_triton.errors import ArtifactError, DataError
+from pragmatiq_triton.records import decode_record
+from pragmatiq_triton.tokenizer import Tokenizer, TokenizerConfig, assemble
+
+from .conftest import BIRMINGHAM
+
+EMBED = TokenizerConfig(text_value_mode="embed", text_encoder="hash", categorical_threshold=200)
+BPE = TokenizerConfig(categorical_threshold=200, target_vocab=2000)
+
+
+def with_strings(features, texts):
+    """Tokens with each text number replaced by its string, so that numberings can differ."""
+    numbers = features.tokens[:, Token.TEXT].tolist()
+    return [None if number < 0 else texts[number] for number in numbers]
+
+
+@pytest.fixture(scope="module", params=[BPE, EMBED], ids=["bpe", "embed"])
+def birmingham(request, tmp_path_factory):
+    out = tmp_path_factory.mktemp("tok")
+    return tokenize(BIRMINGHAM, out, request.param), TokenizedDataset(out)
+
+
+def test_columns_encode_as_records_do(birmingham):
+    _, dataset = birmingham
+    tokenizer = Tokenizer(dataset.vocabulary)
+    texts = dataset.texts.texts() if dataset.texts else []
+    users = {user_id: number for number, user_id in enumerate(dataset.user_ids)}
+    for record in list(read_records(BIRMINGHAM))[::10]:
+        expected = tokenizer(decode_record(json.dumps(record).encode()))
+        got = assemble(dataset.encoded(users[record["user_id"]]), dataset.config)
+        np.testing.assert_array_equal(got.tokens[:, : Token.TEXT], expected.tokens[:, : Token.TEXT])
+        np.testing.assert_array_equal(got.events, expected.events)
+        np.testing.assert_array_equal(got.profile, expected.profile)
+        np.testing.assert_array_equal(got.profile_times, expected.profile_times)
+        assert with_strings(got, texts) == with_strings(expected, expected.texts)
+
+
+def test_summary_counts_what_is_there(birmingham):
+    summary, dataset = birmingham
+    assert summary.events == raw.count_rows(BIRMINGHAM / "events.parquet")
+    assert summary.users == dataset.n_users == raw.count_rows(BIRMINGHAM / "profiles.parquet")
+    assert dataset.token_counts.sum() == summary.tokens
+    assert summary.unknown_values == 0
+
+
+def test_batch_is_its_users_with_their_vectors(birmingham):
+    _, dataset = birmingham
+    batch = dataset.batch([3, 0, 7])
+    alone = [dataset.batch([user]) for user in (3, 0, 7)]
+    assert len(batch.tokens) == sum(len(one.tokens) for one in alone)
+    if dataset.texts is None:
+        assert batch.text_vectors.shape == (0, 0)
+        return
+    numbers = batch.tokens[:, Token.TEXT]
+    separate = np.concatenate([one.text_vectors[one.tokens[one.tokens[:, 3] >= 0, 3]] for one in alone])
+    np.testing.assert_array_equal(batch.text_vectors[numbers[numbers >= 0]], separate)
+    assert len(np.unique(batch.text_vectors, axis=0)) == len(batch.text_vectors)
+
+
+def test_fields_have_the_kinds_that_their_values_show(birmingham):
+    _, dataset = birmingham
+    kinds = {key: dataset.vocabulary.kind(key) for key in ("amount", "merchant", "expense", "vat_code", "source")}
+    assert kinds["amount"] == "numeric"
+    assert kinds["merchant"] == "text"
+    assert (kinds["vat_code"], kinds["source"]) == ("categorical", "categorical")
+
+
+def test_small_chunks_give_the_same_data_set(birmingham, tmp_path, monkeypatch):
+    _, dataset = birmingham
+    monkeypatch.setattr(raw.read_events, "__defaults__", (97,))
+    tokenize(BIRMINGHAM, tmp_path / "tok", dataset.config)
+    small = TokenizedDataset(tmp_path / "tok")
+    assert small.tokenizer_hash == dataset.tokenizer_hash
+    for name in ("token_cu_seqlens", "event_ts", "event_cu_seqlens", "profile", "item_ts"):
+        np.testing.assert_array_equal(np.load(small.folder / f"{name}.npy"), np.load(dataset.folder / f"{name}.npy"))
+    tokens, expected = (np.load(each.folder / "tokens.npy") for each in (small, dataset))
+    np.testing.assert_array_equal(tokens[:, : Token.TEXT], expected[:, : Token.TEXT])
+    if dataset.texts:
+        strings, expected_strings = (np.array([*each.texts.texts(), None]) for each in (small, dataset))
+        assert (strings[tokens[:, Token.TEXT]] == expected_strings[expected[:, Token.TEXT]]).all()
+
+
+def test_a_fitted_tokenizer_encodes_new_data(birmingham, tmp_path, raw_folder):
+    _, dataset = birmingham
+    data = raw_folder([("new", 1_000_000, "pigeon", {"amount": "12", "merchant": "nowhere", "colour": "red"})])
+    summary = tokenize(data, tmp_path / "tok", tokenizer_dir=dataset.tokenizer_dir)
+    assert summary.tokenizer_hash == dataset.tokenizer_hash
+    tokens = TokenizedDataset(tmp_path / "tok").batch([0]).tokens
+    unknown = [(int(key), int(value)) for key, value in tokens[:, :2]]
+    assert unknown[0] == (dataset.vocabulary.key_id("source"), 2)
+    assert unknown[-1] == (2, 2)
+
+
+def test_edge_histories(tmp_path, raw_folder):
+    events = [
+        ("late", 3_000_000, "app", {"n": "2"}),
+        ("late", 1_000_000, "app", {"n": "1", "gone": None}),
+        ("late", 1_000_000, "app", {}),
+        ("one", 5_000_000, "app", {"n": "9"}),
+    ]
+    profiles = [("quiet", 9_000_000, {"b": "1", "a": None}, [("born", 1_000_000)]), ("one", 0, {}, [])]
+    data = raw_folder(events, profiles)
+    summary = tokenize(data, tmp_path / "tok", BPE)
+    dataset = TokenizedDataset(tmp_path / "tok")
+    assert dataset.user_ids == ["late", "one", "quiet"]
+    assert summary.events == 4
+    assert dataset.encoded(0).event_ts.tolist() == [1_000_000, 1_000_000, 3_000_000]
+    assert dataset.encoded(0).event_lengths.tolist() == [3, 1, 2]
+    quiet = dataset.batch([2])
+    assert (len(quiet.events), len(quiet.profile)) == (0, 3)
+    keys = [dataset.vocabulary.key_id(key) for key in ("a", "b", "born")]
+    assert quiet.profile[:, Token.KEY].tolist() == keys
+    assert quiet.profile_times[:2].tolist() == [0, 0]
+    assert quiet.profile_times[2] > 0
+
+
+@pytest.mark.parametrize(
+    ("events", "profiles", "message"),
+    [
+        ([("a", 1, "s", {}), ("b", 1, "s", {}), ("a", 2, "s", {})], (), "two places"),
+        ([("a", -5, "s", {})], (), "before 1970"),
+        ([("a", None, "s", {})], (), "null"),
+        ([(None, 1, "s", {})], (), "null user_id"),
+        ([("a", 1, "s", {})], [("a", 1, {}, []), ("a", 2, {}, [])], "two profiles"),
+    ],
+)
+def test_broken_data_is_named(events, profiles, message, tmp_path, raw_folder):
+    with pytest.raises(DataError, match=message):
+        tokenize(raw_folder(events, profiles), tmp_path / "tok", BPE)
+    with pytest.raises(ArtifactError, match="finished"):
+        TokenizedDataset(tmp_path / "tok")
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
+    with pytest.raises(ArtifactError, match="choose another"):
+        tokenize(BIRMINGHAM, tmp_path, BPE)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_an_altered_tokenizer_is_refused(birmingham, tmp_path):
+    _, dataset = birmingham
+    data = tmp_path / "tok"
+    tokenize(BIRMINGHAM, data, tokenizer_dir=dataset.tokenizer_dir)
+    path = data / "tokenizer" / "tokenizer.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("vat_code", "vat_kode"), encoding="utf-8")
+    with pytest.raises(ArtifactError, match="altered"):
+        TokenizedDataset(data)
