@@ -4,8 +4,8 @@
 named by its import path. Importing this package imports neither torch nor transformers.
 """
 
-from .protocol import TextEncoder, TextEncoderSpec
-from .registry import TextEncoderFactory, create_text_encoder, register_text_encoder
+from pragmatiq_triton.text_encoders.protocol import TextEncoder, TextEncoderSpec
+from pragmatiq_triton.text_encoders.registry import TextEncoderFactory, create_text_encoder, register_text_encoder
 
 __all__ = [
     "TextEncoder",

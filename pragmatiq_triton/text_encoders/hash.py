@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..batch import Float32
-from ..errors import ConfigError
-from .protocol import TextEncoderSpec, utf8
-from .registry import register_text_encoder
+from pragmatiq_triton.batch import Float32
+from pragmatiq_triton.errors import ConfigError
+from pragmatiq_triton.text_encoders.protocol import TextEncoderSpec, utf8
+from pragmatiq_triton.text_encoders.registry import register_text_encoder
 
 DEFAULT_DIM = 64
 

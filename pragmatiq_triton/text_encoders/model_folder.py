@@ -4,7 +4,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from ..errors import ArtifactError, ConfigError, MissingDependencyError
+from pragmatiq_triton.errors import ArtifactError, ConfigError, MissingDependencyError
 
 # What a transformers model is loaded from. Pickled weights (.bin, .pt) are neither fetched nor read.
 _MODEL_SUFFIXES = {".json", ".model", ".py", ".safetensors", ".txt"}

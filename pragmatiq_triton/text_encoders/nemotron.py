@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..batch import Float32
-from ..errors import ArtifactError, ConfigError, MissingDependencyError, PragmatiqError
-from .model_folder import check_revision, first_line, folder_revision, hub_folder
-from .protocol import TextEncoderSpec
-from .registry import register_text_encoder
+from pragmatiq_triton.batch import Float32
+from pragmatiq_triton.errors import ArtifactError, ConfigError, MissingDependencyError, PragmatiqError
+from pragmatiq_triton.text_encoders.model_folder import check_revision, first_line, folder_revision, hub_folder
+from pragmatiq_triton.text_encoders.protocol import TextEncoderSpec
+from pragmatiq_triton.text_encoders.registry import register_text_encoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import msgspec
 
-from ..batch import Float32
-from ..errors import ConfigError
+from pragmatiq_triton.batch import Float32
+from pragmatiq_triton.errors import ConfigError
 
 
 class TextEncoder(Protocol):
@@ -42,8 +42,9 @@ class TextEncoderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Which encoder, and everything that its vectors depend on; the ``text_encoder`` part of the tokenizer's YAML."""
 
     encoder: str = "hash"
-    """``hash``, ``nemotron``, ``table``, a name that you registered, or the import path ``package.module:Encoder``.
-    ``hash`` knows no meaning but needs no model; ``nemotron`` knows meaning and costs a model call per new string;
+    """``hash``, ``nemotron``, ``table``, ``upstream-hash``, a name that you registered, or the import path
+    ``package.module:Encoder``. ``hash`` knows no meaning but needs no model (``upstream-hash`` gives runs of the
+    upstream toolkit theirs); ``nemotron`` knows meaning and costs a model call per new string;
     ``table`` costs a lookup but knows only the strings that were put in."""
 
     dim: int | None = None

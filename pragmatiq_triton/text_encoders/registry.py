@@ -9,9 +9,9 @@ from typing import Protocol, TypeVar
 import msgspec
 import numpy as np
 
-from ..batch import Float32
-from ..errors import ConfigError
-from .protocol import TextEncoder, TextEncoderSpec
+from pragmatiq_triton.batch import Float32
+from pragmatiq_triton.errors import ConfigError
+from pragmatiq_triton.text_encoders.protocol import TextEncoder, TextEncoderSpec
 
 
 class TextEncoderFactory(Protocol):
@@ -26,7 +26,7 @@ class TextEncoderFactory(Protocol):
 _Factory = TypeVar("_Factory", bound=TextEncoderFactory)
 
 # Each of these modules registers its name when it is imported.
-_BUILT_IN = {name: f"{__package__}.{name}" for name in ("hash", "nemotron", "table")}
+_BUILT_IN = {name: f"{__package__}.{name.replace('-', '_')}" for name in ("hash", "nemotron", "table", "upstream-hash")}
 _FACTORIES: dict[str, TextEncoderFactory] = {}
 
 

@@ -13,12 +13,12 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from ..batch import Float32
-from ..errors import ArtifactError, ConfigError, DataError
-from .model_folder import check_revision
-from .protocol import TextEncoder, TextEncoderSpec, shortened
-from .registry import create_text_encoder, register_text_encoder
-from .text_index import TextIndex, mapped
+from pragmatiq_triton.batch import Float32
+from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
+from pragmatiq_triton.text_encoders.model_folder import check_revision
+from pragmatiq_triton.text_encoders.protocol import TextEncoder, TextEncoderSpec, shortened
+from pragmatiq_triton.text_encoders.registry import create_text_encoder, register_text_encoder
+from pragmatiq_triton.text_encoders.text_index import TextIndex, mapped
 
 Vectors = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 

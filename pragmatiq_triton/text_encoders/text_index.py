@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..batch import Int64, cu_seqlens
-from ..errors import ArtifactError
-from .protocol import shortened, utf8
+from pragmatiq_triton.batch import Int64, cu_seqlens
+from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.text_encoders.protocol import shortened, utf8
 
 UInt8 = npt.NDArray[np.uint8]
 UInt64 = npt.NDArray[np.uint64]

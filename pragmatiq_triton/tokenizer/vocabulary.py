@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import tokenizers
 
@@ -18,6 +19,7 @@ from pragmatiq_triton.tokenizer.config import TokenizerConfig
 FORMAT_VERSION = 1
 PAD, MASK, UNK, USR, EVT = range(5)
 N_SPECIAL = 5
+UPSTREAM_HASH = "upstream-hash"
 
 FieldKind = Literal["categorical", "numeric", "text"]
 
@@ -34,7 +36,11 @@ class Vocabulary:
 
     @cached_property
     def config(self) -> TokenizerConfig:
-        return TokenizerConfig.from_state(self.state["config"])
+        config = TokenizerConfig.from_state(self.state["config"])
+        if config.text_encoder == "hash" and config.text_encoder_revision is None:
+            # Our fitting always notes the revision: this is the upstream toolkit's encoder of the same name.
+            return msgspec.structs.replace(config, text_encoder=UPSTREAM_HASH)
+        return config
 
     @cached_property
     def size(self) -> int:

@@ -1,0 +1,30 @@
+import socket
+
+import pytest
+
+from pragmatiq_triton.embedded.ports import reserve_ports
+from pragmatiq_triton.errors import ServerError
+
+
+def test_zeros_become_distinct_free_ports() -> None:
+    ports = reserve_ports("127.0.0.1", [0, 0, 0])
+    assert len(set(ports)) == 3
+    assert reserve_ports("127.0.0.1", ports) == ports
+
+
+def test_taken_port_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ServerError, match=f"127.0.0.1:{port}"):
+            reserve_ports("127.0.0.1", [0, port])
+
+
+def test_same_port_twice_is_refused() -> None:
+    (port,) = reserve_ports("127.0.0.1", [0])
+    with pytest.raises(ServerError, match=str(port)):
+        reserve_ports("127.0.0.1", [port, port])
+
+
+def test_address_of_another_machine() -> None:
+    with pytest.raises(ServerError, match=r"192\.0\.2\.1"):
+        reserve_ports("192.0.2.1", [0])
