@@ -1,0 +1,112 @@
+"""Packed batches to user embeddings, with numpy and ONNX Runtime alone."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pragmatiq_triton.batch import Batch, Event, Float32, Int64, Token, cu_seqlens
+from pragmatiq_triton.scorer.checks import check_events, check_profiles
+from pragmatiq_triton.scorer.groups import exact_length_chunks, gather_rows
+from pragmatiq_triton.scorer.sessions import (
+    EVENT_ENCODER,
+    HISTORY_ENCODER,
+    PROFILE_ENCODER,
+    TEXT_PROJECTION,
+    TOKEN_EMBEDDING,
+    Graph,
+    table_shape,
+)
+
+# Enough for the matrix kernels to reach their speed, few enough for the activations to stay in a core's cache.
+CHUNK_TOKENS = 512
+
+
+class Scorer:
+    """An exported network (arXiv 2604.08649) on ``threads`` cores; any number of threads may call it at once.
+
+    Every user's result is its own: sequences share a call only with others of exactly their length, histories with
+    none, so whoever else is in the batch moves an embedding by rounding at most (1e-6).
+    """
+
+    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+        """Open what ``builder.export.export_graphs`` wrote to ``folder``.
+
+        :class:`~pragmatiq_triton.errors.ArtifactError` if it is incomplete or damaged,
+        :class:`~pragmatiq_triton.errors.MissingDependencyError` without onnxruntime.
+        """
+        self.vocab_size, self.dim = table_shape(folder / TOKEN_EMBEDDING)
+        self._event_encoder = Graph(folder / EVENT_ENCODER)
+        self._profile_encoder = Graph(folder / PROFILE_ENCODER)
+        self._history_encoder = Graph(folder / HISTORY_ENCODER)
+        self._wide_history_encoder = Graph(folder / HISTORY_ENCODER, threads) if threads > 1 else self._history_encoder
+        self._text_projection: Graph | None = None
+        self.text_dim = 0
+        if "projected_texts" in self._event_encoder.input_shapes:
+            self._text_projection = Graph(folder / TEXT_PROJECTION)
+            self.text_dim = int(self._text_projection.input_shapes["text_vectors"][1])
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="scorer")
+
+    def embed(self, batch: Batch) -> Float32:
+        """User embeddings float32 [n_users, dim].
+
+        :class:`~pragmatiq_triton.errors.DataError` if ``batch`` is inconsistent or was made for another model.
+        """
+        return self.user_embeddings(batch, self.event_vectors(batch))
+
+    def event_vectors(self, batch: Batch) -> Float32:
+        """Each event's vector before its calendar term, float32 [n_events, dim]: what depends on its tokens alone."""
+        check_events(batch, self.vocab_size, self.text_dim)
+        if self._text_projection is None:
+            tokens = batch.tokens[:, : Token.TEXT]
+            return self._encode(batch.token_counts, lambda rows: self._event_encoder(tokens=tokens[rows]))
+        vectors = batch.text_vectors.reshape(-1, self.text_dim)
+        texts = self._text_projection(text_vectors=vectors)
+        return self._encode(
+            batch.token_counts, lambda rows: self._event_encoder(tokens=batch.tokens[rows], projected_texts=texts)
+        )
+
+    def user_embeddings(self, batch: Batch, event_vectors: Float32) -> Float32:
+        """User embeddings float32 [n_users, dim], with ``event_vectors`` [n_events, dim] for ``batch.tokens``."""
+        check_profiles(batch, self.vocab_size)
+        profile_vectors = self._encode(
+            np.diff(batch.profile_cu_seqlens),
+            lambda rows: self._profile_encoder(tokens=batch.profile[rows], log_seconds=batch.profile_times[rows]),
+        )
+        embeddings = np.empty((batch.n_users, self.dim), np.float32)
+
+        def encode_history(user: int, encoder: Graph) -> None:
+            events = slice(*batch.event_cu_seqlens[user : user + 2])
+            embeddings[user] = encoder(
+                profile_vector=profile_vectors[user : user + 1],
+                event_vectors=event_vectors[events],
+                calendar=batch.events[events, Event.HOUR :],
+                log_seconds=batch.events[events, Event.LOG_SECONDS],
+            )[0]
+
+        if batch.n_users < self._threads:
+            for user in range(batch.n_users):
+                encode_history(user, self._wide_history_encoder)
+        else:
+            longest_first = np.argsort(-np.diff(batch.event_cu_seqlens), kind="stable")
+            self._each(lambda user: encode_history(user, self._history_encoder), longest_first)
+        return embeddings
+
+    def _encode(self, lengths: Int64, encoder: Callable[[Int64], Float32]) -> Float32:
+        """Vectors [n, dim] of n sequences laid end to end; ``encoder`` gets rows [k, length] of k that are as long."""
+        starts = cu_seqlens(lengths)[:-1]
+        vectors = np.empty((len(lengths), self.dim), np.float32)
+
+        def encode_chunk(chunk: Int64) -> None:
+            vectors[chunk] = encoder(gather_rows(starts[chunk], int(lengths[chunk[0]])))
+
+        # One slot more than tokens: [EVT] or [USR].
+        self._each(encode_chunk, exact_length_chunks(lengths + 1, CHUNK_TOKENS))
+        return vectors
+
+    def _each(self, task: Callable[[Any], None], items: Iterable[Any]) -> None:
+        for _ in self._pool.map(task, items):
+            pass
