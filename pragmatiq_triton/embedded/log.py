@@ -1,0 +1,25 @@
+"""What a ``tritonserver`` log says about why it did not start."""
+
+import re
+
+# `E1122 13:31:27.321533 5924 model_lifecycle.cc:642] "failed to load ..."`, or a last `error: creating server: ...`.
+_ERROR_LINE = re.compile(r'^(?:E\d{4} \S+\s+\d+ \S+\] "?|error: )(?P<message>.*?)"?\s*$', re.MULTILINE)
+_CAUSES = ("failed to load '", "Poll failed for", "failed to start ")
+_NOISE = ("CudaDriverHelper",)
+
+
+def failure_reason(log: str, tail: int = 5) -> str:
+    """The errors that stopped the server: models that did not load, services that did not start.
+
+    Without any such line, the last ``tail`` errors; without errors, the last ``tail`` lines. Triton writes a Python
+    exception as one line with escaped line breaks; here it has real ones again.
+    """
+    messages = [match["message"].replace("\\n", "\n").strip() for match in _ERROR_LINE.finditer(log)]
+    errors = [message for message in messages if not message.startswith(_NOISE)]
+    causes = [message for message in errors if message.startswith(_CAUSES)]
+    return "\n".join(causes or errors[-tail:] or log.strip().splitlines()[-tail:])
+
+
+def address_in_use(log: str) -> bool:
+    """Whether a service found its port taken."""
+    return re.search(r"failed to start .* already in use", log) is not None

@@ -1,0 +1,254 @@
+"""Both clients over both protocols against a real server."""
+
+import asyncio
+import inspect
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pragmatiq_client import (
+    AsyncScoringClient,
+    DeadlineExceededError,
+    InvalidRecordError,
+    ModelFaultError,
+    ProtocolError,
+    ScoringClient,
+    ScoringError,
+    ServerUnavailableError,
+)
+from pragmatiq_client.wire import encode_records
+from pragmatiq_triton.embedded import ServerEnvironment, TritonServer
+from pragmatiq_triton.embedded.ports import reserve_ports
+
+pytestmark = pytest.mark.triton
+
+
+class Client:
+    """A client whose calls block, whichever kind it is, so each test runs on all four."""
+
+    def __init__(self, kind: type[ScoringClient | AsyncScoringClient], protocol: str) -> None:
+        self.kind, self.protocol = kind, protocol
+        self.loop = asyncio.new_event_loop()
+        self.opened: list[ScoringClient | AsyncScoringClient] = []
+
+    def connect(self, server: TritonServer | str, **options: Any) -> "Client":
+        if isinstance(server, TritonServer):
+            server = server.grpc_url if self.protocol == "grpc" else server.http_url
+        self.opened.append(self.kind(server, protocol=self.protocol, **options))
+        return self
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *arguments, **options: self._finish(getattr(self.opened[-1], name)(*arguments, **options))
+
+    def _finish(self, result: Any) -> Any:
+        return self.loop.run_until_complete(result) if inspect.isawaitable(result) else result
+
+    def close_all(self) -> None:
+        for client in self.opened:
+            self._finish(client.close())
+
+
+@pytest.fixture(
+    params=[
+        pytest.param((kind, protocol), id=f"{name}-{protocol}")
+        for name, kind in (("sync", ScoringClient), ("async", AsyncScoringClient))
+        for protocol in ("grpc", "http")
+    ]
+)
+def client(request: pytest.FixtureRequest) -> Iterator[Client]:
+    made = Client(*request.param)
+    yield made
+    made.close_all()
+    made.loop.close()
+
+
+def test_answers_of_records_of_every_type(client: Client, server: TritonServer) -> None:
+    client.connect(server)
+    records = [{"n": 7, "name": "é"}, '{"n": 8, "name": "日本"}', b'{"n": 9}']
+    answers = client.score(records)
+    assert [answer.scores for answer in answers] == [{"fraud": n, "churn": 3.0} for n in (7.0, 8.0, 9.0)]
+    embedding = np.stack([answer.embedding for answer in answers])
+    assert embedding.dtype == np.float32
+    assert embedding.tolist() == [[1.0, 0.25, -1.0], [2.0, 0.25, -1.0], [0.0, 0.25, -1.0]]
+    assert answers[0].embedding.flags.writeable
+    assert client.score_one({"n": 1}).scores == {"fraud": 1.0, "churn": 1.0}
+    assert client.score([]) == []
+
+
+def test_more_records_than_a_batch(client: Client, server: TritonServer) -> None:
+    answers = client.connect(server).score([{"n": n} for n in range(10)])
+    assert [answer.scores["fraud"] for answer in answers] == list(range(10))
+    assert [answer.scores["churn"] for answer in answers] == [4.0] * 8 + [2.0] * 2
+    answers = client.connect(server, max_batch_size=3).score([{}] * 4)
+    assert [answer.scores["churn"] for answer in answers] == [3.0] * 3 + [1.0]
+
+
+def test_model_without_tasks(client: Client, server: TritonServer) -> None:
+    answer = client.connect(server).score_one({"columns": 0})
+    assert answer.scores == {}
+    assert answer.embedding.shape == (3,)
+
+
+def test_scores_that_do_not_fit_the_tasks(client: Client, server: TritonServer) -> None:
+    with pytest.raises(ProtocolError, match=r"3 scores per user.*fraud.*churn"):
+        client.connect(server).score_one({"columns": 3})
+    with pytest.raises(ProtocolError, match=r"0 scores per user.*other"):
+        client.connect(server, tasks=["other"]).score_one({"columns": 0})
+    assert client.connect(server, tasks=["a", "b"]).score_one({"n": 5}).scores == {"a": 5.0, "b": 1.0}
+
+
+def test_invalid_record_is_located(client: Client, server: TritonServer) -> None:
+    records = [{}] * 5 + [{"bad": "'now': no"}]
+    with pytest.raises(InvalidRecordError, match=r"tokenizer: row 1: .*\(row 5 of the call\)") as caught:
+        client.connect(server).score(records)
+    error = caught.value
+    assert (error.stage, error.row, error.path) == ("tokenizer", 5, "$.events[0].ts")
+    assert error.message == "expected int, got 'now': no"
+    with pytest.raises(InvalidRecordError, match="expected JSON") as caught:
+        client.score_one("not json")
+    assert (caught.value.row, caught.value.path) == (0, "$")
+
+
+@pytest.mark.parametrize(
+    ("record", "expected", "text"),
+    [
+        ({"raise": "no such key"}, ModelFaultError, "RuntimeError: no such key"),
+        ({"error": "INTERNAL"}, ModelFaultError, "asked for"),
+        ({"error": "UNSUPPORTED"}, ProtocolError, "asked for"),
+        ({"error": "NOT_FOUND"}, ProtocolError, "asked for"),
+        ({"error": "UNAVAILABLE"}, ServerUnavailableError, "asked for"),
+    ],
+)
+def test_server_errors(
+    client: Client, server: TritonServer, record: dict[str, str], expected: type[ScoringError], text: str
+) -> None:
+    with pytest.raises(expected, match=text) as caught:
+        client.connect(server).score_one(record)
+    assert type(caught.value) is expected
+
+
+def test_unknown_model(client: Client, server: TritonServer) -> None:
+    client.connect(server, model="other")
+    assert not client.model_ready()
+    with pytest.raises(ProtocolError, match="other"):
+        client.score_one({})
+
+
+def test_batch_that_the_server_refuses(client: Client, server: TritonServer) -> None:
+    with pytest.raises(InvalidRecordError, match="batch-size") as caught:
+        client.connect(server, max_batch_size=9).score([{}] * 9)
+    assert caught.value.row is None
+    assert caught.value.message == str(caught.value)
+
+
+def test_deadline_covers_the_whole_call(client: Client, server: TritonServer) -> None:
+    client.connect(server, timeout=0.3)
+    with pytest.raises(DeadlineExceededError, match=r"within 0\.3 s"):
+        client.score_one({"sleep": 1.0})
+    with pytest.raises(DeadlineExceededError):
+        client.score([{"sleep": 0.1}] * 40, timeout=1.0)
+    with pytest.raises(DeadlineExceededError):
+        client.score_one({}, timeout=0.0)
+    assert client.score_one({"n": 3}, timeout=10.0).scores["fraud"] == 3.0
+
+
+def test_busy_server_is_asked_again(client: Client, server: TritonServer) -> None:
+    client.connect(server, timeout=20.0)
+    with pytest.raises(ServerUnavailableError, match="queue is full"):
+        client.score_one({"busy_until": time.time() + 60})
+    client.connect(server, timeout=20.0, retries=20)
+    assert client.score_one({"n": 6, "busy_until": time.time() + 0.3}).scores["fraud"] == 6.0
+
+
+def test_no_server(client: Client) -> None:
+    (port,) = reserve_ports("127.0.0.1", [0])
+    client.connect(f"127.0.0.1:{port}")
+    with pytest.raises(ServerUnavailableError):
+        client.score_one({})
+    assert not client.is_ready()
+    assert not client.model_ready()
+
+
+def test_retries_end_with_the_budget(client: Client) -> None:
+    (port,) = reserve_ports("127.0.0.1", [0])
+    with pytest.raises(ServerUnavailableError):
+        client.connect(f"127.0.0.1:{port}", retries=10**6).score_one({}, timeout=0.5)
+
+
+def test_ready(client: Client, server: TritonServer) -> None:
+    client.connect(server)
+    assert client.is_ready() is True
+    assert client.model_ready() is True
+
+
+def test_server_that_stops_and_comes_back(client: Client, repository: Path, environment: ServerEnvironment) -> None:
+    ports = reserve_ports("127.0.0.1", [0, 0, 0])
+    options = dict(zip(("http_port", "grpc_port", "metrics_port"), ports, strict=True))
+    with TritonServer(repository, environment=environment, extra_args=["--exit-timeout-secs=1"], **options) as first:
+        client.connect(first, timeout=60.0, retries=100)
+        assert client.score_one({"n": 1}).scores["fraud"] == 1.0
+    with pytest.raises(ServerUnavailableError):
+        client.score_one({}, timeout=0.5)
+    second = TritonServer(repository, environment=environment, **options)
+    starting = threading.Thread(target=second.start)
+    starting.start()
+    try:
+        assert client.score_one({"n": 2}).scores["fraud"] == 2.0
+    finally:
+        starting.join()
+        client.close()
+        second.stop()
+
+
+def test_restricted_config(client: Client, repository: Path, environment: ServerEnvironment) -> None:
+    restricted = ["--grpc-restricted-protocol=model-config:key=value", "--http-restricted-api=model-config:key=value"]
+    ports = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
+    with TritonServer(repository, environment=environment, extra_args=restricted, **ports) as hiding:
+        with pytest.raises(ProtocolError, match=r"restricted.*`tasks` and `max_batch_size`"):
+            client.connect(hiding).score_one({})
+        answers = client.connect(hiding, tasks=["a", "b"], max_batch_size=4).score([{"n": n} for n in range(5)])
+        assert [answer.scores["a"] for answer in answers] == list(range(5))
+        client.close_all()
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_async_calls_at_once(server: TritonServer, protocol: str) -> None:
+    url = server.grpc_url if protocol == "grpc" else server.http_url
+
+    async def run() -> list[float]:
+        async with AsyncScoringClient(url, protocol=protocol) as client:
+            answers = await asyncio.gather(*(client.score_one({"n": n}) for n in range(20)))
+        return [answer.scores["fraud"] for answer in answers]
+
+    assert asyncio.run(run()) == list(range(20))
+
+
+def test_records_that_are_not_json(client: Client, server: TritonServer) -> None:
+    client.connect(server)
+    loop: dict[str, Any] = {}
+    loop["self"] = loop
+    for record in ({"n": float("nan")}, {"n": {1, 2}}, {"n": "\ud800"}, 5, loop):
+        with pytest.raises(InvalidRecordError, match="client: row 1") as caught:
+            client.score([{}, record])
+        assert (caught.value.stage, caught.value.row) == ("client", 1)
+
+
+def test_arguments_are_checked() -> None:
+    with pytest.raises(ValueError, match="host:port"):
+        ScoringClient("http://localhost:8000", protocol="http")
+    with pytest.raises(ValueError, match="protocol"):
+        ScoringClient("localhost:8000", protocol="ftp")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="max_batch_size"):
+        ScoringClient("localhost:8000", max_batch_size=0)
+
+
+def test_record_as_sent_is_compact_utf8() -> None:
+    (sent,) = encode_records([{"a": "é", "b": [1, 2]}])[0]
+    assert sent == '{"a":"é","b":[1,2]}'.encode()
+    assert json.loads(sent) == {"a": "é", "b": [1, 2]}
