@@ -73,8 +73,11 @@ def unpack_users(arrays: Arrays) -> list[tuple[UserFeatures, Float32]]:
     vectors = arrays.get(TEXT_VECTORS)
     users = []
     for row, (tokens, events) in enumerate(zip(arrays[TOKENS], arrays[EVENTS], strict=True)):
-        events = events[events[:, Event.TOKENS] > 0]
-        n_tokens = int(events[:, Event.TOKENS].sum())
+        counts = events[:, Event.TOKENS]
+        if not np.all((counts >= 0) & (counts == np.floor(counts)) & np.isfinite(counts)):
+            raise RecordError(f"row {row}: {EVENTS}", "expected token counts to be whole numbers of at least 0")
+        events = events[counts > 0]
+        n_tokens = int(counts.sum())
         if n_tokens > len(tokens):
             raise RecordError(f"row {row}: {EVENTS}", f"expected at most {len(tokens)} tokens in all, got {n_tokens}")
         tokens = tokens[:n_tokens]

@@ -1,0 +1,94 @@
+"""Synthetic raw data, the same bytes for the same number of users and seed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from builder.progress import Progress, Silent
+from builder.synth.customers import activity_levels, draw_customer, pressure_levels
+from builder.synth.events import Source, join, timestamps
+from builder.synth.fraud import fraud_events
+from builder.synth.hardship import hardship_events
+from builder.synth.income import calendar_events
+from builder.synth.labels import churn_labels, default_labels, fraud_labels
+from builder.synth.phone import assign_devices, phone_events
+from builder.synth.profiles import draw_profile
+from builder.synth.spending import draw_habits, everyday_events
+from builder.synth.write import LABEL_TIMES, CustomerData, RawWriter
+from pragmatiq_triton.errors import ConfigError
+
+_CHUNK = 112
+"""Customers per row group: about 128 thousand events."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCount:
+    rows: int = 0
+    positives: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SynthSummary:
+    """What was written: ``sources`` are events per source, ``labels`` row counts per task."""
+
+    users: int
+    events: int
+    sources: dict[str, int]
+    labels: dict[str, LabelCount]
+
+
+def generate(out: Path, users: int = 2000, seed: int = 0, progress: Progress = Silent()) -> SynthSummary:
+    """Write ``events.parquet``, ``profiles.parquet`` and ``labels/*.parquet`` for ``users`` customers into ``out``.
+
+    Customer ``i`` depends on ``seed`` and ``i`` alone. Memory holds one chunk of customers at a time.
+    ``progress`` advances by customers. Raises :class:`ConfigError` for counts below 1 and negative seeds.
+    """
+    if users < 1:
+        raise ConfigError(f"users: expected at least 1, got {users}")
+    if seed < 0:
+        raise ConfigError(f"seed: expected 0 or more, got {seed}")
+    sources = np.zeros(len(Source), np.int64)
+    labels = {task: LabelCount() for task in LABEL_TIMES}
+    progress.stage("Generating customers", users)
+    with RawWriter(out) as writer:
+        for first in range(0, users, _CHUNK):
+            chunk = [_customer_data(seed, i) for i in range(first, min(first + _CHUNK, users))]
+            writer.write(chunk)
+            for customer in chunk:
+                sources += np.bincount(customer.events["source"], minlength=len(Source))
+                for task, (_, label) in customer.labels.items():
+                    count = labels[task]
+                    labels[task] = LabelCount(count.rows + len(label), count.positives + int(label.sum()))
+            progress.advance(len(chunk))
+    return SynthSummary(
+        users=users,
+        events=int(sources.sum()),
+        sources={source.name.lower(): int(sources[source]) for source in Source},
+        labels=labels,
+    )
+
+
+def _customer_data(seed: int, index: int) -> CustomerData:
+    rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
+    customer = draw_customer(rng, index)
+    profile = draw_profile(rng, customer)
+    level, pressure = activity_levels(customer), pressure_levels(customer)
+    events = join(
+        [
+            *calendar_events(rng, customer, pressure),
+            *everyday_events(rng, customer, draw_habits(rng, customer), level, pressure),
+            *phone_events(rng, customer, level, pressure),
+            *hardship_events(rng, customer, level, pressure),
+            *fraud_events(rng, customer),
+        ]
+    )
+    opened, closed = timestamps(np.array([max(customer.opened, 0.0), customer.closed]))
+    events = events[(events["ts"] >= opened) & (events["ts"] < closed)]
+    assign_devices(events, customer)
+    labels = {
+        "fraud": fraud_labels(rng, events),
+        "default_12m": default_labels(customer, events),
+        "churn_6m": churn_labels(customer, events),
+    }
+    return CustomerData(customer.user_id, events, profile, labels)

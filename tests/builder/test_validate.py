@@ -1,0 +1,259 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from builder.validation import ValidationReport, validate
+from tests.builder.counting import Counting
+
+HOUR = 3_600_000_000
+FIELDS = pa.map_(pa.string(), pa.string())
+MILESTONES = pa.list_(pa.struct({"key": pa.string(), "ts": pa.timestamp("us")}))
+TYPES = {
+    "user_id": pa.string(),
+    "ts": pa.timestamp("us"),
+    "as_of": pa.timestamp("us"),
+    "eval_ts": pa.timestamp("us"),
+    "source": pa.string(),
+    "fields": FIELDS,
+    "attributes": FIELDS,
+    "lifelong": MILESTONES,
+    "label": pa.int8(),
+}
+Columns = dict[str, list[Any]]
+
+
+class Folder:
+    """A small raw data folder whose columns a test damages before it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.types: dict[str, pa.DataType] = dict(TYPES)
+        self.files: dict[str, Columns] = {
+            "events": {
+                "user_id": ["a", "a", "a", "b", "b"],
+                "ts": [HOUR, 2 * HOUR, 3 * HOUR, HOUR, 5 * HOUR],
+                "source": ["app", "transaction", "app", "app", "transaction"],
+                "fields": [[("screen", "home")], [("amount", "1"), ("mcc", "5411")], [], [("screen", None)], []],
+            },
+            "profiles": {
+                "user_id": ["a", "b", "c"],
+                "as_of": [0, 9 * HOUR, 9 * HOUR],
+                "attributes": [[("country", "GB")], [], []],
+                "lifelong": [[("opened", -HOUR), ("moved", HOUR)], [], [("opened", 0)]],
+            },
+            "labels/churn": {"user_id": ["a", "a", "c"], "eval_ts": [HOUR, 2 * HOUR, HOUR], "label": [0, 1, 0]},
+        }
+
+    def __getitem__(self, file: str) -> Columns:
+        return self.files[file]
+
+    def write(self) -> Path:
+        for name, columns in self.files.items():
+            path = self.path / f"{name}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            kinds = {column: self.types.get(f"{name}.{column}", self.types[column]) for column in columns}
+            table = pa.table({column: pa.array(values, kinds[column]) for column, values in columns.items()})
+            pq.write_table(table, path, row_group_size=2)
+        return self.path
+
+    def validate(self) -> ValidationReport:
+        return validate(self.write())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def test_good_data(folder: Folder) -> None:
+    report = folder.validate()
+    assert (report.errors, report.warnings) == ([], [])
+    assert report.ok
+    assert (report.users, report.events, report.profiles) == (2, 5, 3)
+    assert report.sources == {"app": 3, "transaction": 2}
+    assert report.keys == {"screen": 2, "amount": 1, "mcc": 1}
+    assert report.labels == {"churn": 3}
+    assert (report.first_ts, report.last_ts) == (HOUR, 5 * HOUR)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("string", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_other_types_of_the_same_meaning(folder: Folder, unit: str, string: pa.DataType) -> None:
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    folder.types |= {"user_id": string, "source": string, "ts": pa.timestamp(unit, "UTC"), "label": pa.float64()}
+    folder["events"]["ts"] = [t * per_second // 10**6 for t in folder["events"]["ts"]]
+    report = folder.validate()
+    assert (report.errors, report.warnings) == ([], [])
+    assert report.sources == {"app": 3, "transaction": 2}
+    assert (report.first_ts, report.last_ts) == (HOUR, 5 * HOUR)
+
+
+YEAR_10000 = 253_402_300_800 * 10**6
+DAMAGES: list[tuple[str, str, int, Any, str]] = [
+    ("events", "user_id", 1, None, "user_id is null"),
+    ("events", "source", 4, None, "source is null"),
+    ("events", "fields", 3, None, "fields is null"),
+    ("events", "ts", 3, None, "ts is null"),
+    ("events", "ts", 3, -1, "ts is before 1970"),
+    ("events", "ts", 4, YEAR_10000, "ts is after the year 9999"),
+    ("profiles", "user_id", 2, None, "user_id is null"),
+    ("profiles", "user_id", 2, "a", "second profile of a user"),
+    ("profiles", "as_of", 1, None, "as_of is null"),
+    ("profiles", "as_of", 1, -5, "as_of is before 1970"),
+    ("profiles", "as_of", 2, YEAR_10000, "as_of is after the year 9999"),
+    ("profiles", "attributes", 1, None, "attributes is null"),
+    ("profiles", "lifelong", 1, None, "lifelong is null"),
+    ("profiles", "lifelong", 2, [("opened", 1), (None, 2)], "a lifelong key is null"),
+    ("profiles", "lifelong", 1, [("opened", None)], "a lifelong ts is null"),
+    ("profiles", "lifelong", 2, [("opened", YEAR_10000)], "a lifelong ts is after the year 9999"),
+    ("labels/churn", "user_id", 2, "stranger", "user is in neither events nor profiles"),
+    ("labels/churn", "user_id", 2, None, "user_id is null"),
+    ("labels/churn", "eval_ts", 1, HOUR, "second row of a user_id and eval_ts"),
+    ("labels/churn", "eval_ts", 0, -HOUR, "eval_ts is before 1970"),
+    ("labels/churn", "label", 1, 2, "label is neither 0 nor 1"),
+    ("labels/churn", "label", 2, None, "label is null or NaN"),
+]
+
+
+@pytest.mark.parametrize(("file", "column", "row", "value", "what"), DAMAGES, ids=lambda value: str(value)[:40])
+def test_one_damaged_cell(folder: Folder, file: str, column: str, row: int, value: Any, what: str) -> None:
+    folder[file][column][row] = value
+    found = {finding.what: finding for finding in folder.validate().errors}
+    assert what in found
+    assert found[what].file == f"{file}.parquet"
+    assert found[what].count == 1
+    assert found[what].example is not None
+    assert found[what].example["row"] == row
+
+
+@pytest.mark.parametrize("label", [float("nan"), 0.5])
+def test_labels_that_are_floats(folder: Folder, label: float) -> None:
+    folder.types["label"] = pa.float32()
+    folder["labels/churn"]["label"][0] = label
+    (finding,) = folder.validate().errors
+    assert finding.count == 1
+    assert ("NaN" in finding.what) == (label != label)
+
+
+def test_a_user_who_comes_back(folder: Folder) -> None:
+    folder["events"]["user_id"] = ["a", "b", "b", "a", "b"]
+    (finding,) = folder.validate().errors
+    assert "comes back" in finding.what
+    assert finding.count == 2
+    assert finding.example == {"row": 3, "user_id": "a", "ts": HOUR, "source": "app"}
+
+
+def test_unordered_events_are_a_warning(folder: Folder) -> None:
+    folder["events"]["ts"] = [3 * HOUR, 2 * HOUR, HOUR, 7 * HOUR, 5 * HOUR]
+    report = folder.validate()
+    assert report.ok
+    (finding,) = report.warnings
+    assert "earlier" in finding.what
+    assert finding.count == 3
+    assert finding.example is not None
+    assert finding.example["row"] == 1
+
+
+def test_order_and_grouping_across_batches(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.validation.file._BATCH_ROWS", 1)
+    assert folder.validate().to_dict()["warnings"] == []
+    folder["events"]["user_id"] = ["a", "a", "b", "b", "a"]
+    folder["events"]["ts"] = [2 * HOUR, HOUR, 3 * HOUR, 3 * HOUR, HOUR]
+    report = folder.validate()
+    assert [(finding.count, (finding.example or {})["row"]) for finding in report.errors] == [(1, 4)]
+    assert [(finding.count, (finding.example or {})["row"]) for finding in report.warnings] == [(1, 1)]
+
+
+def test_null_users_are_not_one_user(folder: Folder) -> None:
+    folder["events"]["user_id"] = [None, "a", None, "b", "b"]
+    report = folder.validate()
+    assert [(finding.what, finding.count) for finding in report.errors] == [("user_id is null", 2)]
+    assert report.users == 2
+
+
+def test_users_without_a_profile_are_a_warning(folder: Folder) -> None:
+    folder["profiles"]["user_id"] = ["a", "d", "c"]
+    report = folder.validate()
+    assert report.ok
+    assert [(finding.count, finding.example) for finding in report.warnings] == [(1, {"user_id": "b"})]
+
+
+@pytest.mark.parametrize("file", ["events", "profiles", "labels/churn"])
+def test_a_missing_column(folder: Folder, file: str) -> None:
+    for column in list(folder[file]):
+        kept = folder[file].pop(column)
+        report = folder.validate()
+        (finding, *_) = [*report.errors, *report.warnings]
+        assert finding.file == f"{file}.parquet"
+        assert column in finding.what
+        folder[file][column] = kept
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "values", "kind"),
+    [
+        ("events", "user_id", [1, 2, 3, 4, 5], pa.int64()),
+        ("events", "ts", [1, 2, 3, 4, 5], pa.int64()),
+        ("events", "fields", ["{}"] * 5, pa.string()),
+        ("profiles", "lifelong", [["x"]] * 3, pa.list_(pa.string())),
+        ("labels/churn", "label", ["0", "1", "0"], pa.string()),
+    ],
+)
+def test_a_column_of_the_wrong_type(
+    folder: Folder, file: str, column: str, values: list[Any], kind: pa.DataType
+) -> None:
+    folder[file][column] = values
+    folder.types[f"{file}.{column}"] = kind
+    finding = next(finding for finding in folder.validate().errors if finding.file == f"{file}.parquet")
+    assert finding.what.startswith(f"column {column} is ")
+    assert "expected" in finding.what
+
+
+def test_labels_of_single_events_have_ts(folder: Folder) -> None:
+    folder["labels/churn"]["ts"] = folder["labels/churn"].pop("eval_ts")
+    assert folder.validate().ok
+
+
+def test_files_that_are_missing_or_no_parquet(folder: Folder) -> None:
+    data = folder.write()
+    (data / "profiles.parquet").unlink()
+    (data / "labels" / "churn.parquet").write_bytes(b"PAR1 not really")
+    report = validate(data)
+    assert [finding.file for finding in report.errors] == ["profiles.parquet", "labels/churn.parquet"]
+    assert report.events == 5
+
+
+def test_damage_inside_a_file(folder: Folder) -> None:
+    path = folder.write() / "events.parquet"
+    damaged = bytearray(path.read_bytes())
+    damaged[4:60] = bytes(56)
+    path.write_bytes(damaged)
+    report = validate(folder.path)
+    assert any(finding.file == "events.parquet" and "cannot be read" in finding.what for finding in report.errors)
+
+
+def test_empty_files(folder: Folder) -> None:
+    for columns in folder.files.values():
+        for values in columns.values():
+            values.clear()
+    report = folder.validate()
+    assert report.ok
+    assert (report.events, report.first_ts, report.labels) == (0, None, {"churn": 0})
+
+
+def test_the_report_as_json(folder: Folder) -> None:
+    folder["events"]["source"][2] = None
+    report = json.loads(json.dumps(folder.validate().to_dict()))
+    assert report["ok"] is False
+    example = {"row": 2, "user_id": "a", "ts": 3 * HOUR, "source": None}
+    assert report["errors"] == [{"file": "events.parquet", "what": "source is null", "count": 1, "example": example}]
+
+
+def test_progress_reaches_all_rows(folder: Folder) -> None:
+    progress = Counting()
+    validate(folder.write(), progress)
+    assert progress.total == sum(progress.steps) == 11

@@ -1,0 +1,37 @@
+"""What several folders of tests share: exported repositories and running servers, made once per test run."""
+
+from pathlib import Path
+
+import pytest
+
+from builder.export.repository import export_repository
+from builder.runs import load_run
+from pragmatiq_triton.embedded import TritonServer
+
+UPSTREAM = Path(__file__).parent / "data" / "upstream"
+RECORDS = (UPSTREAM / "records.jsonl").read_bytes().splitlines()
+
+
+@pytest.fixture(scope="session", params=["bpe", "embed"])
+def variant(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def run(variant):
+    """The upstream toolkit's run of this variant."""
+    return load_run(UPSTREAM / variant / "run")
+
+
+@pytest.fixture(scope="session")
+def repository(variant, run, tmp_path_factory):
+    """The run as a model repository; the embed one knows upstream's strings from a table."""
+    out = tmp_path_factory.mktemp("repositories") / variant
+    export_repository(run, out, text_vectors=UPSTREAM / "embed" / "text_vectors.npz" if variant == "embed" else None)
+    return out
+
+
+@pytest.fixture(scope="session")
+def server(repository):
+    with TritonServer(repository, http_port=0, grpc_port=0, metrics_port=0) as running:
+        yield running
