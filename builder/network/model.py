@@ -1,0 +1,81 @@
+"""The PRAGMA network (arXiv 2604.08649): tokens to events, events to a history, and the user at its head."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from builder.network.config import NetworkConfig
+from builder.network.inputs import BatchTensors, Packing
+from builder.network.layers import Calendar, Encoder, TokenEmbedding, rotary
+
+# Ids of the two sequence heads, the last of the special tokens [PAD] [MASK] [UNK] [USR] [EVT].
+USR, EVT = 3, 4
+
+
+class Encoded(NamedTuple):
+    """``token_states`` [T, d], ``event_states`` [E, d] (history states), ``user_embedding`` [U, d], in batch order."""
+
+    token_states: Tensor
+    event_states: Tensor
+    user_embedding: Tensor
+
+
+class PragmaNetwork(nn.Module):
+    """Event, profile and history encoders over one token table; parameter names are upstream's."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        shape = (config.dim, config.n_heads)
+        self.embed = TokenEmbedding(config.vocab_size, config.dim, config.max_position)
+        self.calendar = Calendar(config.dim)
+        self.event_encoder = Encoder(*shape, config.depth_event, config.dropout)
+        self.profile_encoder = Encoder(*shape, config.depth_profile, config.dropout)
+        self.history_encoder = Encoder(*shape, config.depth_history, config.dropout)
+        self.text_proj = nn.Linear(config.text_dim, config.dim) if config.text_dim else None
+        self.apply(_initialize)
+
+    def forward(self, batch: BatchTensors) -> Encoded:
+        """Encode every user of ``batch``; users without events or profile are legal."""
+        tokens, special = self.embed(
+            torch.cat([batch.key_ids, batch.profile_key_ids]),
+            torch.cat([batch.value_ids, batch.profile_value_ids]),
+            torch.cat([batch.positions, batch.profile_positions]),
+            torch.tensor([EVT, USR], device=batch.key_ids.device),
+        )
+        event_tokens, profile_tokens = tokens.split([len(batch.key_ids), len(batch.profile_key_ids)])
+        if self.text_proj is not None:
+            text = self.text_proj(batch.text_vectors).index_select(0, batch.text_index)
+            event_tokens = event_tokens.index_add(0, batch.text_tokens, text.to(event_tokens.dtype))
+
+        n_events, n_users = len(batch.event_times), batch.n_users
+        events, token_states = self._encode(
+            self.event_encoder, special[:1].expand(n_events, -1), event_tokens, batch.events
+        )
+        profiles, _ = self._encode(
+            self.profile_encoder, special[1:].expand(n_users, -1), profile_tokens, batch.profiles, batch.profile_times
+        )
+        users, event_states = self._encode(
+            self.history_encoder, profiles, events + self.calendar(batch.calendar), batch.histories, batch.event_times
+        )
+        return Encoded(token_states, event_states, users)
+
+    def _encode(
+        self, encoder: Encoder, heads: Tensor, items: Tensor, packing: Packing, times: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Run ``encoder`` on heads [S, d] (at time 0) and items [n, d]; both come back in their own order."""
+        rotation = None
+        if times is not None:
+            packed_times = torch.cat([times.new_zeros(len(heads)), times]).index_select(0, packing.gather)
+            rotation = rotary(packed_times, self.config.head_dim, self.config.rope_base)
+        packed = torch.cat([heads, items]).index_select(0, packing.gather)
+        states = encoder(packed, packing.groups, rotation).index_select(0, packing.restore)
+        return states.split([len(heads), len(items)])  # type: ignore[no-any-return]
+
+
+def _initialize(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)

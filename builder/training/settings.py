@@ -1,0 +1,86 @@
+"""The settings of pre-training, and how they are read from YAML."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import yaml
+from msgspec import Meta, Struct
+
+from builder.objective import Masking
+from pragmatiq_triton.errors import ConfigError
+
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Probability = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class PretrainSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that pre-training can be told; rates are per optimizer step, budgets in event tokens."""
+
+    model_size: Literal["nano", "small", "medium", "large"] = "small"
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+    max_steps: Count = 2000
+    token_budget: Count = 16_384
+    """Event tokens of one batch; a user over it is a batch of its own."""
+    accumulate: Count = 1
+    """Batches per optimizer step."""
+    lr_muon: Positive = 0.005
+    """Peak rate of the encoders' matrices."""
+    lr_adamw: Positive = 0.002
+    """Peak rate of everything else: token table, norms, biases, calendar, heads."""
+    warmup_steps: Annotated[int, Meta(ge=0)] = 100
+    """Steps of linear warm-up; a cosine leads from there to 0 at ``max_steps``."""
+    weight_decay: NotNegative = 0.01
+    """Of matrices; the token table, norms and biases have none."""
+    grad_clip: Positive = 1.0
+    p_token: Probability = 0.15
+    p_event: Probability = 0.10
+    p_key: Probability = 0.10
+    p_unk: Probability = 0.10
+    label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+    text_loss_weight: NotNegative = 1.0
+    held_out: Annotated[float, Meta(ge=0, lt=1)] = 0.02
+    """Share of the users kept for validation."""
+    seed: Annotated[int, Meta(ge=0)] = 0
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    max_skipped: Count = 20
+    """Steps in a row that a non-finite loss or gradient may cost before training gives up."""
+    log_every: Count = 10
+    validate_every: Count = 500
+    checkpoint_every: Count = 200
+
+    @property
+    def masking(self) -> Masking:
+        return Masking(self.p_token, self.p_event, self.p_key, self.p_unk)
+
+
+# May differ between a run and its resumption: they change what is told and kept, not what is learnt.
+OPERATIONAL = frozenset({"accelerator", "max_skipped", "log_every", "validate_every", "checkpoint_every"})
+
+
+def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> PretrainSettings:
+    """The settings in the YAML file ``path`` (defaults where it says nothing), with ``overrides`` on top.
+
+    Raises :class:`ConfigError` for an unknown key, naming the known ones, and for a value that does not fit.
+    """
+    source = str(path) if path else "settings"
+    given: Any = {}
+    if path is not None:
+        try:
+            given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{source}: cannot be read as YAML: {error}") from error
+    if not isinstance(given, dict):
+        raise ConfigError(f"{source}: expected a mapping of settings, got a {type(given).__name__}")
+    values = {**given, **(overrides or {})}
+    if unknown := [str(key) for key in values if key not in PretrainSettings.__struct_fields__]:
+        known = ", ".join(PretrainSettings.__struct_fields__)
+        raise ConfigError(f"{source}: there is no setting {', '.join(unknown)}; choose from {known}")
+    try:
+        return msgspec.convert(values, PretrainSettings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}: {error}") from error

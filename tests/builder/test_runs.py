@@ -1,0 +1,172 @@
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from builder import runs
+from builder.network import MaskedValueHead, NetworkConfig, PragmaNetwork
+from builder.runs import ModelInfo, create_run, has_checkpoint, load_run, load_trainer, save_checkpoint
+from pragmatiq_triton.errors import ArtifactError
+from tests.builder.upstream_case import UPSTREAM, UpstreamCase
+
+TOKENIZER = UPSTREAM / "embed/run/tokenizer"
+HASH = (TOKENIZER / "tokenizer.hash").read_text(encoding="utf-8").strip()
+CONFIG = NetworkConfig(20, 8, 2, 1, 1, 1, text_dim=3)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "mine"
+    create_run(path, {"seed": 1}, {"name": "mine"}, TOKENIZER)
+    return path
+
+
+@pytest.fixture
+def upstream_copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(UPSTREAM / "embed/run", tmp_path / "theirs"))
+
+
+def save(path: Path, step: int, tokenizer_hash: str = HASH) -> None:
+    network, head = PragmaNetwork(CONFIG), MaskedValueHead(CONFIG.dim, CONFIG.text_dim)
+    for parameter in [*network.parameters(), *head.parameters()]:
+        torch.nn.init.constant_(parameter, step)
+    save_checkpoint(path, network, head, ModelInfo(CONFIG, tokenizer_hash, "hash"), {"step": step})
+
+
+def test_an_upstream_run_is_read(upstream: UpstreamCase) -> None:
+    run = load_run(upstream.folder / "run")
+    is_embed = upstream.folder.name == "embed"
+    assert run.origin == "upstream"
+    assert run.text_encoder == ("hash" if is_embed else None)
+    assert run.network.config.text_dim == (64 if is_embed else 0)
+    assert run.tokenizer_hash == upstream.checkpoint["tokenizer_hash"]
+    assert not run.network.training
+
+
+def test_our_run_comes_back_as_it_was_saved(path: Path) -> None:
+    save(path, 3)
+    run = load_run(path)
+    assert (run.name, run.origin, run.text_encoder, run.tokenizer_hash) == ("mine", "pragmatiq-triton", "hash", HASH)
+    assert run.network.config == CONFIG
+    assert all((tensor == 3).all() for part in (run.network, run.head) for tensor in part.state_dict().values())
+    assert load_trainer(path) == {"step": 3}
+    assert (path / "tokenizer" / "bpe.json").read_bytes() == (TOKENIZER / "bpe.json").read_bytes()
+
+
+@pytest.mark.parametrize("survived", range(11))
+def test_a_kill_between_any_two_changes_leaves_a_loadable_checkpoint(
+    path: Path, survived: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(path, 1)
+    left = survived
+
+    def counted(change: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            if left == 0:
+                raise KeyboardInterrupt
+            left -= 1
+            return change(*args, **kwargs)
+
+        return run
+
+    with monkeypatch.context() as patched:
+        for owner, name in [
+            (shutil, "rmtree"),
+            (Path, "rename"),
+            (runs.safetensors.torch, "save_file"),
+            (torch, "save"),
+            (os, "fsync"),
+        ]:
+            patched.setattr(owner, name, counted(getattr(owner, name)))
+        with pytest.raises(KeyboardInterrupt):
+            save(path, 2)
+    step = load_trainer(path)["step"]
+    assert step in (1, 2)
+    assert (load_run(path).network.embed.embed.weight == step).all()
+    save(path, 5)
+    assert load_trainer(path)["step"] == 5
+    assert [entry.name for entry in (path / "checkpoints").iterdir()] == ["last"]
+
+
+def test_weights_of_another_tokenizer_are_refused(path: Path) -> None:
+    save(path, 1, tokenizer_hash="beef")
+    with pytest.raises(ArtifactError, match=rf"trained with tokenizer beef, but .* holds {HASH}"):
+        load_run(path)
+
+
+def test_upstream_weights_of_another_tokenizer_are_refused(upstream_copy: Path) -> None:
+    shutil.rmtree(upstream_copy / "tokenizer")
+    shutil.copytree(UPSTREAM / "bpe/run/tokenizer", upstream_copy / "tokenizer")
+    with pytest.raises(ArtifactError, match=rf"trained with tokenizer {HASH}, but"):
+        load_run(upstream_copy)
+
+
+def test_an_altered_tokenizer_is_refused(path: Path) -> None:
+    save(path, 1)
+    file = path / "tokenizer/tokenizer.json"
+    state = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**state, "vocab_size": 1}), encoding="utf-8")
+    with pytest.raises(ArtifactError, match=rf"tokenizer.hash says {HASH}"):
+        load_run(path)
+
+
+def test_a_tokenizer_without_pieces_needs_no_bpe_file(path: Path) -> None:
+    state = {"format_version": 1, "config": {"text_value_mode": "embed"}}
+    digest = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+    (path / "tokenizer/tokenizer.json").write_text(json.dumps(state), encoding="utf-8")
+    (path / "tokenizer/tokenizer.hash").write_text(digest + "\n", encoding="utf-8")
+    (path / "tokenizer/bpe.json").unlink()
+    save(path, 1, digest)
+    assert load_run(path).tokenizer_hash == digest
+
+
+@pytest.mark.parametrize("name", ["tokenizer/tokenizer.json", "tokenizer/tokenizer.hash", "checkpoints/last.pt"])
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_a_damaged_upstream_run_names_the_file(upstream_copy: Path, name: str, damage: str) -> None:
+    file = upstream_copy / name
+    content = file.read_bytes()
+    file.unlink()
+    if damage == "cut":
+        file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ArtifactError, match=Path(name).name):
+        load_run(upstream_copy)
+
+
+@pytest.mark.parametrize(("name", "read"), [("model.safetensors", load_run), ("trainer.pt", load_trainer)])
+def test_a_damaged_checkpoint_of_ours_names_the_file(path: Path, name: str, read: Callable[[Path], Any]) -> None:
+    save(path, 1)
+    file = path / "checkpoints/last" / name
+    file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(ArtifactError, match=rf"{name}: cannot be read"):
+        read(path)
+
+
+def test_another_upstream_format_is_refused(upstream_copy: Path) -> None:
+    file = upstream_copy / "checkpoints/last.pt"
+    torch.save({**torch.load(file, weights_only=True), "format": 3}, file)
+    with pytest.raises(ArtifactError, match=r"format 3, expected 2"):
+        load_run(upstream_copy)
+
+
+def test_weights_of_another_shape_are_refused(upstream_copy: Path) -> None:
+    file = upstream_copy / "checkpoints/last.pt"
+    stored = torch.load(file, weights_only=True)
+    stored["model_config"]["depth_event"] = 3
+    torch.save(stored, file)
+    with pytest.raises(ArtifactError, match=r"last.pt: cannot be read .*event_encoder.blocks.2"):
+        load_run(upstream_copy)
+
+
+def test_a_run_without_a_checkpoint_says_so(path: Path) -> None:
+    assert not has_checkpoint(path)
+    with pytest.raises(ArtifactError, match="no checkpoint"):
+        load_run(path)
+    with pytest.raises(ArtifactError, match="no checkpoint to resume from"):
+        load_trainer(path)

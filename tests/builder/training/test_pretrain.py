@@ -1,0 +1,137 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from builder.progress import Silent
+from builder.runs import load_run
+from builder.training import PretrainSettings, pretrain
+from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
+from tests.builder.training.memory_dataset import MemoryDataset
+
+SETTINGS = {
+    "model_size": "nano",
+    "max_steps": 6,
+    "token_budget": 100,
+    "warmup_steps": 2,
+    "log_every": 1,
+    "checkpoint_every": 3,
+    "accelerator": "cpu",
+    "held_out": 0.1,
+}
+
+
+def settings(**changes: Any) -> PretrainSettings:
+    return PretrainSettings(**{**SETTINGS, **changes})
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    for record in records:
+        record.pop("tokens_per_second", None)
+    return records
+
+
+class StopAt(Silent):
+    """A user's Ctrl-C after some steps."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def advance(self, steps: int, note: str = "") -> None:
+        self.left -= steps
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stop_at", [2, 3, 5])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_resumed_run_is_the_uninterrupted_one(
+    text_data: MemoryDataset, tmp_path: Path, stop_at: int, accumulate: int
+) -> None:
+    chosen = settings(accumulate=accumulate)
+    whole = pretrain(text_data, chosen, tmp_path, "whole")
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(text_data, chosen, tmp_path, "halves", progress=StopAt(stop_at))
+    halves = pretrain(text_data, chosen, tmp_path, "halves", resume="auto")
+    assert metrics(halves) == metrics(whole)
+    theirs = load_run(whole).network.state_dict()
+    for name, tensor in load_run(halves).network.state_dict().items():
+        assert torch.equal(tensor, theirs[name]), name
+
+
+def test_a_finished_run_stays_as_it_is(data: MemoryDataset, tmp_path: Path) -> None:
+    run = pretrain(data, settings(), tmp_path, "run")
+    before = metrics(run)
+    pretrain(data, settings(), tmp_path, "run", resume="auto")
+    assert metrics(run) == before
+
+
+def test_the_seed_decides_the_run(data: MemoryDataset, tmp_path: Path) -> None:
+    runs = [pretrain(data, settings(seed=seed), tmp_path, name) for seed, name in [(1, "a"), (1, "b"), (2, "c")]]
+    assert metrics(runs[0]) == metrics(runs[1]) != metrics(runs[2])
+
+
+def test_a_run_describes_itself(text_data: MemoryDataset, tmp_path: Path) -> None:
+    run = pretrain(text_data, settings(), tmp_path, "run")
+    assert [record["step"] for record in metrics(run)] == [1, 2, 3, 4, 5, 6, 6]
+    meta = json.loads((run / "meta.json").read_text(encoding="utf-8"))
+    assert meta["tokenizer_hash"] == text_data.tokenizer_hash
+    assert meta["data"]["n_users"] == text_data.n_users
+    loaded = load_run(run)
+    assert (loaded.origin, loaded.text_encoder, loaded.name) == ("pragmatiq-triton", "hash", "run")
+    assert loaded.network.config.text_dim == text_data.text_dim
+
+
+def test_text_free_data_gives_a_run_without_a_text_branch(data: MemoryDataset, tmp_path: Path) -> None:
+    run = load_run(pretrain(data, settings(max_steps=1), tmp_path, "run"))
+    assert run.text_encoder is None
+    assert run.network.text_proj is run.head.text_out is None
+
+
+def test_a_taken_name_is_refused(data: MemoryDataset, tmp_path: Path) -> None:
+    pretrain(data, settings(max_steps=1), tmp_path, "run")
+    with pytest.raises(ConfigError, match=r"run exists; continue it with --resume auto"):
+        pretrain(data, settings(max_steps=1), tmp_path, "run")
+
+
+def test_resuming_with_other_settings_or_data_is_refused(data: MemoryDataset, tmp_path: Path) -> None:
+    pretrain(data, settings(), tmp_path, "run")
+    with pytest.raises(ArtifactError, match=r"setting token_budget was 100, is now 50"):
+        pretrain(data, settings(token_budget=50), tmp_path, "run", resume="auto")
+    pretrain(data, settings(log_every=2), tmp_path, "run", resume="auto")
+    data.tokenizer_hash = "0123"
+    with pytest.raises(ArtifactError, match=r"data tokenizer_hash was '.{64}', is now '0123'"):
+        pretrain(data, settings(), tmp_path, "run", resume="auto")
+
+
+def test_non_finite_steps_change_nothing_and_end_training(text_data: MemoryDataset, tmp_path: Path) -> None:
+    text_data.vectors[:] = np.nan
+    with pytest.raises(DataError, match=r"step 4: .* not finite 4 times in a row"):
+        pretrain(text_data, settings(max_skipped=4), tmp_path, "run")
+    text_data.vectors[:] = 1
+    weights = load_run(tmp_path / "run").network.state_dict()
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+def test_data_without_events_is_refused(data: MemoryDataset, tmp_path: Path) -> None:
+    data.token_counts[:] = 0
+    with pytest.raises(DataError, match="no user has events"):
+        pretrain(data, settings(), tmp_path, "run")
+
+
+def test_mixed_precision_trains(text_data: MemoryDataset, tmp_path: Path) -> None:
+    run = pretrain(text_data, settings(precision="bf16-mixed"), tmp_path, "run")
+    assert all(math.isfinite(record.get("loss", 0)) for record in metrics(run))
+    assert {tensor.dtype for tensor in load_run(run).network.state_dict().values()} == {torch.float32}
+
+
+def test_held_out_text_is_predicted_from_the_same_event(text_data: MemoryDataset, tmp_path: Path) -> None:
+    chosen = settings(max_steps=150, token_budget=600, warmup_steps=10, log_every=50, dropout=0.0, held_out=0.2)
+    last = metrics(pretrain(text_data, chosen, tmp_path, "run"))[-1]
+    assert last["val_mse"] < 0.5 * text_data.vectors.var()
+    assert last["val_masked_accuracy"] > 0.5
