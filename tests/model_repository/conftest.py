@@ -22,7 +22,7 @@ def offline(run):
     """A record's embedding by the torch network, without ONNX, tensors between models or a server."""
     import torch
 
-    tokenizer = Tokenizer.load(run.tokenizer_dir)
+    tokenizer = Tokenizer(run.vocabulary)
     encoder = create_text_encoder(tokenizer.config.text_encoder_spec) if tokenizer.config.embeds_text else None
 
     def embed(raw):

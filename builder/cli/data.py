@@ -1,0 +1,100 @@
+"""Commands that make and read data: synth, validate, records, tokenize."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from builder.cli.console import RichProgress, show, stderr
+from builder.cli.options import Config, Json, read_settings
+
+RawData = Annotated[
+    Path, typer.Argument(help="Folder with events.parquet and profiles.parquet.", exists=True, file_okay=False)
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (synth, validate, records, tokenize):
+        app.command()(command)
+
+
+def synth(
+    out: Annotated[Path, typer.Option(help="Folder to write; its parquet files are replaced.", file_okay=False)],
+    users: Annotated[int, typer.Option(help="How many customers.", min=1)] = 2000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.", min=0)] = 0,
+    json: Json = False,
+) -> None:
+    """Generate customers with habits, and labels (fraud, default_12m, churn_6m) that their histories explain."""
+    from builder.synth import generate
+
+    with RichProgress() as progress:
+        summary = generate(out, users, seed, progress)
+    show(f"Synthetic data in {out}", asdict(summary), json)
+
+
+def validate(data: RawData, json: Json = False) -> None:
+    """Check a raw data folder against the contract and say where it is broken; ends with 3 if it is."""
+    from builder.validation import validate as check
+
+    with RichProgress() as progress:
+        report = check(data, progress)
+    show(f"Raw data in {data}", report.to_dict(), json)
+    if report.errors:
+        raise SystemExit(3)
+
+
+def records(
+    data: RawData,
+    out: Annotated[Path, typer.Option(help="File to write, one JSON record per line.", dir_okay=False)],
+    users: Annotated[int | None, typer.Option(help="Only the first so many users.", min=1)] = None,
+    json: Json = False,
+) -> None:
+    """Write raw data as the JSON records that a service sends: a file for score."""
+    from builder.records import write_records
+
+    show(f"Records in {out}", {"records": write_records(data, out, users)}, json)
+
+
+def tokenize(
+    data: RawData,
+    out: Annotated[
+        Path, typer.Option(help="Tokenized data set to write; an older one there is replaced.", file_okay=False)
+    ],
+    config: Config = None,
+    tokenizer_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Use this fitted tokenizer instead of fitting one: for new data of a trained run, ours or upstream's.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
+    text_model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Local folder with the frozen text model, in place of the hub model that the config names.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Fit a tokenizer on a raw data folder and encode it.
+
+    With text_value_mode: embed in the config, each distinct string is embedded once by the frozen text model, here;
+    an interrupted run goes on where it stopped. The later steps need no switch: they read the data set.
+    """
+    from builder.dataset.tokenize import tokenize as run
+    from pragmatiq_triton.errors import ConfigError
+    from pragmatiq_triton.tokenizer import TokenizerConfig
+
+    if config and tokenizer_dir:
+        raise ConfigError("--config and --tokenizer-dir exclude each other: a fitted tokenizer carries its settings")
+    settings = TokenizerConfig.from_settings(read_settings(config))
+    with RichProgress() as progress:
+        summary = run(data, out, settings, tokenizer_dir=tokenizer_dir, text_model=text_model, progress=progress)
+    show(f"Tokenized data set in {out}", asdict(summary), json)
+    if not json:
+        stderr.print(f"next: pragmatiq pretrain {out} --name NAME")

@@ -1,0 +1,112 @@
+"""Commands that make models: pretrain, export."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from builder.cli.console import RichProgress, show, stderr
+from builder.cli.options import Config, Json
+
+
+class ModelSize(StrEnum):
+    """Names of the network sizes."""
+
+    NANO = "nano"
+    SMALL = "small"
+    MEDIUM = "medium"
+    LARGE = "large"
+
+
+class Resume(StrEnum):
+    """Whether an existing run goes on."""
+
+    NEVER = "never"
+    AUTO = "auto"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("pretrain")(pretrain_command)
+    app.command("export")(export)
+
+
+def pretrain_command(
+    tok: Annotated[Path, typer.Argument(help="Tokenized data set.", exists=True, file_okay=False)],
+    name: Annotated[str, typer.Option(help="Name of the run: its folder below --runs-root.")],
+    model_size: Annotated[
+        ModelSize | None, typer.Option(help="Network size; small if the config names none either.")
+    ] = None,
+    config: Config = None,
+    max_steps: Annotated[int | None, typer.Option(help="Optimizer steps; overrides the config.", min=1)] = None,
+    runs_root: Annotated[Path, typer.Option(help="Folder of all runs.", file_okay=False)] = Path("runs"),
+    resume: Annotated[
+        Resume, typer.Option(help="auto: go on from the run's last checkpoint, or start if there is none.")
+    ] = Resume.NEVER,
+    json: Json = False,
+) -> None:
+    """Pre-train a network by masked-value prediction on CPU or one GPU.
+
+    Whether the text branch is on is read from the data set. Metrics go to metrics.jsonl in the run's folder.
+    """
+    from builder.dataset.store import TokenizedDataset
+    from builder.training import MetricsFile, load_settings, pretrain
+
+    overrides = {"model_size": model_size.value if model_size else None, "max_steps": max_steps}
+    settings = load_settings(config, {option: value for option, value in overrides.items() if value is not None})
+    with RichProgress() as progress:
+        run = pretrain(TokenizedDataset(tok), settings, runs_root, name, resume.value, progress)
+    show(f"Run {run}", {"run": str(run), **MetricsFile(run / "metrics.jsonl").last()}, json)
+    if not json:
+        stderr.print(f"next: pragmatiq export {run} --out REPOSITORY")
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run, ours or the upstream toolkit's.", exists=True, file_okay=False)],
+    out: Annotated[
+        Path, typer.Option(help="Model repository to write; an older one there is replaced.", file_okay=False)
+    ],
+    text_vectors: Annotated[
+        Path | None,
+        typer.Option(
+            help="An .npz with `texts` and `vectors` to add to the table: strings served without the text model.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    text_model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Local folder of the frozen text model, copied into the repository; default: the one tokenize used.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write a run as a complete Triton model repository: ONNX graphs, tokenizer, text vectors, manifest."""
+    import msgspec
+
+    from builder.export.repository import export_repository
+    from builder.runs import load_run
+
+    with RichProgress() as progress:
+        manifest = export_repository(
+            load_run(run), out, text_vectors=text_vectors, text_model=text_model, progress=progress
+        )
+    values = msgspec.to_builtins(manifest)
+    show(f"Model repository in {out}", values if json else values | {"files": len(manifest.files)}, json)
+    if not json:
+        _warn_without_server()
+        stderr.print(f"next: pragmatiq serve {out}")
+
+
+def _warn_without_server() -> None:
+    from pragmatiq_triton.embedded import find_server_environment
+    from pragmatiq_triton.errors import MissingDependencyError
+
+    try:
+        find_server_environment()
+    except MissingDependencyError as error:
+        stderr.print(f"note: the repository cannot be served here yet: {error}", markup=False, highlight=False)

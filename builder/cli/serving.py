@@ -1,0 +1,118 @@
+"""Commands around a model repository: serve, score, info."""
+
+import signal
+import sys
+from enum import StrEnum
+from json import dumps
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from builder.cli.console import show, stderr, stdout
+from builder.cli.options import Json
+
+ServerEnv = Annotated[
+    Path | None,
+    typer.Option(
+        help="Python environment with the server's wheel; default: .venv-serve here or beside this one.",
+        file_okay=False,
+    ),
+]
+
+
+class Protocol(StrEnum):
+    """How to talk to the server."""
+
+    GRPC = "grpc"
+    HTTP = "http"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (serve, score, info):
+        app.command()(command)
+
+
+def serve(
+    repository: Annotated[
+        Path, typer.Argument(help="Model repository that export wrote.", exists=True, file_okay=False)
+    ],
+    http_port: Annotated[int, typer.Option(help="0: any free port.", min=0, max=65535)] = 8000,
+    grpc_port: Annotated[int, typer.Option(help="0: any free port.", min=0, max=65535)] = 8001,
+    metrics_port: Annotated[int, typer.Option(help="0: any free port.", min=0, max=65535)] = 8002,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 opens the server to the network.")
+    ] = "127.0.0.1",
+    server_env: ServerEnv = None,
+    startup_timeout: Annotated[float, typer.Option(help="Seconds until every model must be ready.", min=1)] = 120.0,
+    json: Json = False,
+) -> None:
+    """Serve a model repository on the embedded Triton until Ctrl-C; prints its URLs once every model is ready."""
+    from pragmatiq_triton.embedded import TritonServer, find_server_environment
+    from pragmatiq_triton.errors import ServerError
+
+    server = TritonServer(
+        repository,
+        environment=find_server_environment(server_env),
+        http_port=http_port,
+        grpc_port=grpc_port,
+        metrics_port=metrics_port,
+        host=host,
+        startup_timeout=startup_timeout,
+    )
+    # A service manager's SIGTERM must stop the server as Ctrl-C does, not orphan it.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        with stderr.status("Loading models ..."):
+            server.start()
+        show("Serving", {"http": server.http_url, "grpc": server.grpc_url, "metrics": server.metrics_url}, json)
+        stderr.print("ready; stop with Ctrl-C")
+        code = server.wait()
+    except KeyboardInterrupt:
+        stderr.print("stopping: requests under way are finished")
+        return
+    finally:
+        server.stop()
+    raise ServerError(f"the server ended by itself with exit code {code}")
+
+
+def score(
+    file: Annotated[Path, typer.Argument(help="One JSON record per line.", exists=True, dir_okay=False)],
+    url: Annotated[str | None, typer.Option(help="HOST:PORT; default localhost with the protocol's own port.")] = None,
+    protocol: Annotated[Protocol, typer.Option(help="gRPC is faster; HTTP passes more proxies.")] = Protocol.GRPC,
+    timeout: Annotated[float, typer.Option(help="Seconds for one record, retries included.", min=0.001)] = 30.0,
+    concurrency: Annotated[int, typer.Option(help="Records under way at once; more let the server batch.", min=1)] = 8,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per record, embedding included.")] = False,
+) -> None:
+    """Score the records of a file and print the answers in their order.
+
+    A bad record is reported with its line and does not stop the others; the command then ends with 3.
+    """
+    from builder.score import score_lines
+
+    address = url or f"localhost:{8001 if protocol is Protocol.GRPC else 8000}"
+    n_lines = n_refused = 0
+    for answer in score_lines(file, address, protocol.value, timeout, concurrency):
+        n_lines += 1
+        n_refused += answer.error is not None
+        if json:
+            sys.stdout.write(dumps(answer.as_dict(), ensure_ascii=False) + "\n")
+        else:
+            stdout.print(answer.as_line(), markup=False, highlight=False, soft_wrap=True)
+    if n_refused:
+        stderr.print(f"{n_refused} of {n_lines} records were refused", style="red")
+        raise SystemExit(3)
+
+
+def info(
+    path: Annotated[
+        Path | None, typer.Argument(help="A run, a tokenized data set or a model repository.", exists=True)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Describe a run, data set or repository; without one, what is installed and whether a server can start here."""
+    from builder.info import describe
+
+    title, values = describe(path)
+    show(title, values, json)

@@ -1,0 +1,74 @@
+"""The stages without a server: what each answers, and that a bad request does not touch its neighbours."""
+
+import numpy as np
+import pytest
+
+from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
+from pragmatiq_triton.serving.embedding import TextEmbedderStage
+from pragmatiq_triton.serving.scoring import ScorerStage
+from pragmatiq_triton.serving.stage import isolated, threads_of
+from pragmatiq_triton.serving.tokenizing import TokenizerStage
+from tests.conftest import RECORDS, UPSTREAM
+
+
+def request(*raws):
+    return {"record": np.array(raws, object).reshape(-1, 1)}
+
+
+@pytest.fixture(scope="module")
+def line(repository, variant):
+    """The stages chained as the ensemble chains them."""
+    tokenizer = TokenizerStage.load(repository / "tokenizer" / "1", {})
+    embedder = TextEmbedderStage.load(repository / "text_embedder" / "1", {}) if variant == "embed" else None
+    scorer = ScorerStage.load(repository / "scorer" / "1", {"threads": "1"})
+
+    def score(requests):
+        arrays = tokenizer(requests)
+        if embedder:
+            arrays = [{**a, **b} for a, b in zip(arrays, embedder(arrays), strict=True)]
+        return scorer(arrays)
+
+    return score
+
+
+def test_the_chain_gives_upstream_embeddings(line, variant):
+    expected = np.load(UPSTREAM / variant / "embeddings.npy")
+    answers = line([request(*RECORDS[:10]), request(RECORDS[10]), request(*RECORDS[11:])])
+    assert [len(answer["embedding"]) for answer in answers] == [10, 1, 15]
+    np.testing.assert_allclose(np.concatenate([a["embedding"] for a in answers]), expected, rtol=0, atol=1e-5)
+    assert [answer["scores"].shape for answer in answers] == [(10, 0), (1, 0), (15, 0)]
+
+
+def test_a_bad_record_spoils_its_request_alone(repository):
+    tokenizer = TokenizerStage.load(repository / "tokenizer" / "1", {})
+    good, bad, also_good = tokenizer([request(RECORDS[0]), request(RECORDS[1], b"{}"), request(RECORDS[2])])
+    assert good["tokens"].shape[0] == also_good["tokens"].shape[0] == 1
+    assert str(bad).startswith("row 1: $: ")
+
+
+def test_limits_come_from_the_config(repository):
+    tokenizer = TokenizerStage.load(repository / "tokenizer" / "1", {"max_events": "3", "other": "x"})
+    answers = tokenizer([request(RECORDS[2]), request(RECORDS[4])])
+    assert "over the limit max_events = 3" in str(answers[1])
+    with pytest.raises(ConfigError, match="whole number"):
+        TokenizerStage.load(repository / "tokenizer" / "1", {"max_events": "many"})
+
+
+def test_isolated_answers_the_neighbours():
+    def together(requests):
+        if any(each["x"][0] < 0 for each in requests):
+            raise DataError("negative")
+        return [{"y": each["x"] * 2} for each in requests]
+
+    answers = isolated(together, [{"x": np.array([value])} for value in (1, -1, 3)])
+    assert [answer["y"][0] if isinstance(answer, dict) else str(answer) for answer in answers] == [2, "negative", 6]
+
+
+def test_an_encoder_without_settings_is_named(tmp_path):
+    with pytest.raises(ArtifactError, match=r"text_encoder\.json"):
+        TextEmbedderStage.load(tmp_path, {})
+
+
+def test_threads_are_explicit():
+    assert threads_of({"threads": "3"}) == 3
+    assert threads_of({}) >= 1
