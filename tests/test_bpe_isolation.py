@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def bpe_line(out: Path, python_path: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([python_path, str(ROOT)]).strip(os.pathsep)}
     done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "bpe_line.py", out],
-        env=environment,
+        [sys.executable, "-m", "tests.bpe_line", out],
+        env={**os.environ, "PYTHONPATH": python_path},
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
