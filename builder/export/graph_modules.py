@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from builder.network import NetworkConfig, PragmaNetwork
 from builder.network.layers import Block, Encoder, TokenEmbedding
-from builder.network.model import EVT, USR
 from pragmatiq_triton.batch import Token
+from pragmatiq_triton.tokenizer.vocabulary import EVT, USR
 
 Attend = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 Rotation = tuple[Tensor, Tensor]

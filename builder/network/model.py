@@ -8,9 +8,7 @@ from torch import Tensor, nn
 from builder.network.config import NetworkConfig
 from builder.network.inputs import BatchTensors, Packing
 from builder.network.layers import Calendar, Encoder, TokenEmbedding, rotary
-
-# Ids of the two sequence heads, the last of the special tokens [PAD] [MASK] [UNK] [USR] [EVT].
-USR, EVT = 3, 4
+from pragmatiq_triton.tokenizer.vocabulary import EVT, USR
 
 
 class Encoded(NamedTuple):

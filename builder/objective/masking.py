@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pragmatiq_triton.batch import Batch, Int32, Int64, Token
+from pragmatiq_triton.tokenizer.vocabulary import MASK, UNK
 
-MASK, UNK = 1, 2
 IGNORED = -100
 
 Bool = npt.NDArray[np.bool_]
