@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from builder.progress import Progress, Silent
 from builder.raw import EventChunk, ProfileChunk, read_events, read_profiles
 from pragmatiq_triton.batch import cu_seqlens
 
@@ -21,13 +22,15 @@ def read_records(data: Path) -> Iterator[RecordDict]:
             yield {"user_id": user_id, "events": events, **profiles.get(user_id, {})}
 
 
-def write_records(data: Path, out: Path, users: int | None = None) -> int:
+def write_records(data: Path, out: Path, users: int | None = None, progress: Progress = Silent()) -> int:
     """Write the first ``users`` records as JSON lines; returns how many there were."""
     n_records = 0
+    progress.stage("Writing records", users)
     with out.open("wb") as file:
         for record in islice(read_records(data), users):
             file.write(msgspec.json.encode(record) + b"\n")
             n_records += 1
+            progress.advance(1)
     return n_records
 
 

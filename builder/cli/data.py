@@ -54,7 +54,9 @@ def records(
     """Write raw data as the JSON records that a service sends: a file for score."""
     from builder.records import write_records
 
-    show(f"Records in {out}", {"records": write_records(data, out, users)}, json)
+    with RichProgress() as progress:
+        n_records = write_records(data, out, users, progress)
+    show(f"Records in {out}", {"records": n_records}, json)
 
 
 def tokenize(

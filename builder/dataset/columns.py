@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from builder.raw import EventChunk, ProfileChunk
+from builder.prefetch import prefetched
+from builder.raw import EventChunk, ProfileChunk, read_events
 from pragmatiq_triton.batch import Int64, cu_seqlens
 from pragmatiq_triton.tokenizer.fields import FieldColumn
 from pragmatiq_triton.tokenizer.tokenizer import SOURCE_KEY
@@ -29,6 +31,20 @@ class FieldTable:
             slots = order[offsets[i] : offsets[i + 1]]
             values = self.values.take(pa.array(slots)).dictionary_encode()
             yield FieldColumn(key, slots, values.dictionary.to_pylist(), values.indices.to_numpy().astype(np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class EncodableEvents:
+    """A chunk with its fields as columns, the source before each event's own, and fields per event int64 [n_events]."""
+
+    chunk: EventChunk
+    columns: list[FieldColumn]
+    field_counts: Int64
+
+
+def read_event_columns(data: Path) -> Iterator[EncodableEvents]:
+    """Stream ``events.parquet`` as columns; reading and sorting into columns go on while a chunk is worked on."""
+    return prefetched(EncodableEvents(chunk, *event_columns(chunk)) for chunk in read_events(data))
 
 
 def event_columns(chunk: EventChunk) -> tuple[list[FieldColumn], Int64]:

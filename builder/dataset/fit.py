@@ -9,14 +9,21 @@ import msgspec
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from builder.dataset.columns import event_columns, profile_columns
+from builder.dataset.columns import profile_columns, read_event_columns
 from builder.progress import Progress, Silent
-from builder.raw import read_events, read_profiles
+from builder.raw import read_profiles
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.tokenizer.config import TokenizerConfig
 from pragmatiq_triton.tokenizer.fields import FieldColumn
-from pragmatiq_triton.tokenizer.vocabulary import FORMAT_VERSION, N_SPECIAL, FieldKind, Vocabulary, parse_number
+from pragmatiq_triton.tokenizer.vocabulary import (
+    FORMAT_VERSION,
+    N_SPECIAL,
+    FieldKind,
+    Float64,
+    Vocabulary,
+    parse_numbers,
+)
 
 NUMERIC_SHARE = 0.995
 NUMERIC_LEAST_VALUES = 32
@@ -29,6 +36,11 @@ class ValueCounts:
     capacity: int
     total: int = 0
     counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def numbers(self) -> Float64:
+        """The distinct values read as numbers, NaN where they are none: float64 [n_distinct]."""
+        return parse_numbers(list(self.counts))
 
     def add(self, values: Sequence[str], counts: Int64) -> None:
         known = self.counts
@@ -47,9 +59,9 @@ def fit(data: Path, config: TokenizerConfig, progress: Progress = Silent()) -> V
     """
     event_counts: dict[str, ValueCounts] = {}
     profile_counts: dict[str, ValueCounts] = {}
-    for chunk in read_events(data):
-        _count(event_counts, event_columns(chunk)[0], config)
-        progress.advance(len(chunk.ts))
+    for events in read_event_columns(data):
+        _count(event_counts, events.columns, config)
+        progress.advance(len(events.chunk.ts))
     for profiles in read_profiles(data):
         _count(profile_counts, profile_columns(profiles)[0], config)
     if not event_counts and not profile_counts:
@@ -123,16 +135,16 @@ def _kind(key: str, values: ValueCounts, config: TokenizerConfig) -> FieldKind:
     least = config.numeric_min_cardinality
     least = 4 * config.n_buckets if least is None else least
     if values.total >= NUMERIC_LEAST_VALUES and len(values.counts) > least:
-        finite = sum(count for value, count in values.counts.items() if np.isfinite(parse_number(value)))
+        counts = np.fromiter(values.counts.values(), np.int64, len(values.counts))
         # Beyond the counter's capacity the counted values stand for all.
-        if finite >= NUMERIC_SHARE * sum(values.counts.values()):
+        if counts[np.isfinite(values.numbers)].sum() >= NUMERIC_SHARE * counts.sum():
             return "numeric"
     return "text" if len(values.counts) > config.categorical_threshold else "categorical"
 
 
 def _edges(values: ValueCounts, n_buckets: int) -> list[float]:
     """Percentiles of the non-zero finite values between the buckets; ties make fewer edges."""
-    numbers = np.fromiter((parse_number(value) for value in values.counts), np.float64, len(values.counts))
+    numbers = values.numbers
     counts = np.fromiter(values.counts.values(), np.int64, len(values.counts))
     used = np.isfinite(numbers) & (numbers != 0)
     order = np.argsort(numbers[used], kind="stable")

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builder.dataset.arrays import ArrayFile
-from builder.dataset.columns import event_columns, profile_columns
+from builder.dataset.columns import EncodableEvents, profile_columns, read_event_columns
 from builder.dataset.fit import fit
 from builder.dataset.store import FORMAT
 from builder.dataset.texts import TextStore
 from builder.progress import Progress, Silent
-from builder.raw import EventChunk, ProfileChunk, count_rows, read_events, read_profiles
+from builder.raw import ProfileChunk, count_rows, read_profiles
 from pragmatiq_triton.batch import Token, cu_seqlens
 from pragmatiq_triton.errors import ArtifactError, DataError
 from pragmatiq_triton.text_encoders import TextEncoder, create_text_encoder
@@ -70,9 +70,9 @@ def tokenize(
     vocabulary.save(out / "tokenizer")
     progress.stage("Encoding events", n_rows)
     with _Writer(out, vocabulary) as writer:
-        for chunk in read_events(data):
-            writer.add_events(chunk)
-            progress.advance(len(chunk.ts))
+        for events in read_event_columns(data):
+            writer.add_events(events)
+            progress.advance(len(events.chunk.ts))
         for profiles in read_profiles(data):
             writer.add_profiles(profiles)
         writer.finish()
@@ -123,13 +123,11 @@ class _Writer:
     def __exit__(self, *error: object) -> None:
         self._files.close()
 
-    def add_events(self, chunk: EventChunk) -> None:
-        columns, field_counts = event_columns(chunk)
-        embeds = self.vocabulary.config.embeds_text
-        tokens, counts = encode_fields(
-            columns, int(field_counts.sum()), self.vocabulary, self.texts if embeds else None
-        )
-        lengths = np.add.reduceat(counts, cu_seqlens(field_counts)[:-1])
+    def add_events(self, events: EncodableEvents) -> None:
+        chunk, n_fields = events.chunk, int(events.field_counts.sum())
+        texts = self.texts if self.vocabulary.config.embeds_text else None
+        tokens, counts = encode_fields(events.columns, n_fields, self.vocabulary, texts)
+        lengths = np.add.reduceat(counts, cu_seqlens(events.field_counts)[:-1])
         tokens, lengths = cut_tails(tokens, lengths, self.vocabulary.config.max_event_tokens)
         self.unknown_values += int(np.sum((tokens[:, Token.VALUE] == UNK) & (tokens[:, Token.TEXT] < 0)))
         self.token_offsets.append(cu_seqlens(lengths)[1:] + self.tokens.n_rows)

@@ -4,7 +4,6 @@ Everything is a function of the seed and the batch's number, so a resumed run me
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -13,6 +12,7 @@ import torch
 
 from builder.network import BatchTensors, to_tensors
 from builder.objective import Masking, Targets, mask_values
+from builder.prefetch import prefetched
 from pragmatiq_triton.batch import Batch, Int64
 
 
@@ -124,15 +124,7 @@ def examples(
                 yield Example(tensors, Targets.of(batch, masked, device), len(batch.tokens), Position(epoch, number))
             epoch, number = epoch + 1, 0
 
-    return _prefetched(produce())
-
-
-def _prefetched(items: Iterator[Example]) -> Iterator[Example]:
-    with ThreadPoolExecutor(1, "prefetch") as pool:
-        ahead = pool.submit(next, items, None)
-        while (item := ahead.result()) is not None:
-            ahead = pool.submit(next, items, None)
-            yield item
+    return prefetched(produce())
 
 
 def _hash(numbers: Int64, seed: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -45,7 +45,8 @@ class PretrainSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     held_out: Annotated[float, Meta(ge=0, lt=1)] = 0.02
     """Share of the users kept for validation."""
     seed: Annotated[int, Meta(ge=0)] = 0
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    """auto: bf16-mixed where the processor or GPU has bfloat16 units, else 32-true."""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     max_skipped: Count = 20
     """Steps in a row that a non-finite loss or gradient may cost before training gives up."""

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
@@ -19,6 +18,7 @@ from builder.network import BatchTensors, MaskedValueHead, NetworkConfig, Pragma
 from builder.objective import Losses, Targets, masked_value_loss
 from builder.progress import Progress
 from builder.training.data import START, Example, Position, TrainingData, examples, split_users, summary
+from builder.training.device import make_fabric
 from builder.training.metrics import Averages, MetricsFile
 from builder.training.optimizers import make_optimizers, rate, set_rate
 from builder.training.settings import OPERATIONAL, PretrainSettings
@@ -59,7 +59,7 @@ class Trainer:
         self.users, self.held_out = split_users(data, settings.held_out, settings.seed)
         if not len(self.users):
             raise DataError(f"no user has events to train on ({data.n_users} users, held_out {settings.held_out})")
-        self.fabric = Fabric(accelerator=settings.accelerator, devices=1, precision=settings.precision)
+        self.fabric = make_fabric(settings)
         torch.manual_seed(settings.seed)
         config = NetworkConfig.of_size(settings.model_size, data.vocab_size, data.text_dim, settings.dropout)
         self.model = MaskedValueModel(config, settings)
@@ -74,7 +74,7 @@ class Trainer:
         """Train from where the state stands to ``max_steps``."""
         settings = self.settings
         self.metrics.cut_after(self.step)
-        progress.stage(f"pre-training {self.path.name}", settings.max_steps)
+        progress.stage(f"Pre-training {self.path.name}", settings.max_steps)
         progress.advance(self.step)
         batches = self._examples(self.users, TRAINING, self.position)
         averages, n_tokens, seconds = Averages(), 0, 0.0

@@ -5,11 +5,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import tokenizers
 
 from pragmatiq_triton.batch import Int64, cu_seqlens
@@ -20,7 +22,10 @@ FORMAT_VERSION = 1
 PAD, MASK, UNK, USR, EVT = range(5)
 N_SPECIAL = 5
 UPSTREAM_HASH = "upstream-hash"
+PIECE_CACHE = 1 << 17
+"""Texts whose pieces are remembered; more memory, fewer calls of the BPE model."""
 
+Float64 = npt.NDArray[np.float64]
 FieldKind = Literal["categorical", "numeric", "text"]
 
 
@@ -57,7 +62,12 @@ class Vocabulary:
         return tokenizers.Tokenizer.from_str(self.bpe_json) if self.bpe_json else None
 
     @cached_property
-    def _edges(self) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    def _pieces(self) -> dict[str, list[int]]:
+        """Pieces of texts met before: the same few merchants come again and again."""
+        return {}
+
+    @cached_property
+    def _edges(self) -> dict[str, Float64]:
         return {key: np.asarray(binner["edges"], np.float64) for key, binner in self.state["binners"].items()}
 
     def key_id(self, key: str) -> int:
@@ -76,7 +86,7 @@ class Vocabulary:
 
     def numeric_ids(self, key: str, values: Sequence[str]) -> Int64:
         """Value ids int64 [n] of numbers written as text: bucket 0 is zero, what is no finite number is ``UNK``."""
-        numbers = np.fromiter((parse_number(value) for value in values), np.float64, len(values))
+        numbers = parse_numbers(values)
         buckets = np.searchsorted(self._edges[key], numbers, side="right") + 1
         buckets[numbers == 0] = 0
         return np.where(np.isfinite(numbers), self.state["binner_base"][key] + buckets, UNK)
@@ -87,9 +97,15 @@ class Vocabulary:
             return np.zeros(0, np.int64), np.zeros(len(values) + 1, np.int64)
         if self.config.lowercase_text:
             values = [value.lower() for value in values]
-        pieces = [encoding.ids for encoding in self._bpe.encode_batch_fast(list(values), add_special_tokens=False)]
+        new = [value for value in dict.fromkeys(values) if value not in self._pieces]
+        if len(self._pieces) + len(new) > PIECE_CACHE:
+            self._pieces.clear()
+            new = list(dict.fromkeys(values))
+        for value, encoding in zip(new, self._bpe.encode_batch_fast(new, add_special_tokens=False), strict=True):
+            self._pieces[value] = encoding.ids
+        pieces = [self._pieces[value] for value in values]
         offsets = cu_seqlens([len(ids) for ids in pieces])
-        flat = np.fromiter((piece for ids in pieces for piece in ids), np.int64, int(offsets[-1]))
+        flat = np.fromiter(chain.from_iterable(pieces), np.int64, int(offsets[-1]))
         return flat + self.state["bpe_offset"], offsets
 
     def save(self, folder: Path) -> None:
@@ -130,8 +146,12 @@ class Vocabulary:
         return vocabulary
 
 
-def parse_number(value: str) -> float:
-    """Python's reading of a number; what is none is NaN."""
+def parse_numbers(values: Sequence[str]) -> Float64:
+    """Python's reading of numbers written as text, float64 [n]; what is none is NaN."""
+    return np.fromiter(map(_parse_number, values), np.float64, len(values))
+
+
+def _parse_number(value: str) -> float:
     try:
         return float(value)
     except ValueError:
