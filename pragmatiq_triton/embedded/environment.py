@@ -67,8 +67,6 @@ class ServerEnvironment:
         for name, folders in first.items():
             inherited = [variables[name]] if variables.get(name) else []
             variables[name] = os.pathsep.join([*map(str, folders), *inherited])
-        # Serving leaves a model repository as it was exported.
-        variables["PYTHONDONTWRITEBYTECODE"] = "1"
         return variables
 
 
