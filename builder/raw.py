@@ -133,7 +133,8 @@ def _event_chunk(path: Path, table: pa.Table, seen: set[str]) -> EventChunk:
 
 def _open(path: Path, columns: tuple[str, ...]) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(path)
+        # Buffering ahead would keep the bytes of every row group: a file larger than memory must stream.
+        file = pq.ParquetFile(path, pre_buffer=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{path}: expected a parquet file of the raw contract: {error}") from None
     missing = [name for name in columns if name not in file.schema_arrow.names]

@@ -74,7 +74,7 @@ def _open(data: Path, name: str, report: ValidationReport) -> pq.ParquetFile | N
         report.errors.append(Finding(name, f"no such file in {data}", 1))
         return None
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         report.errors.append(Finding(name, f"cannot be read as Parquet: {error}", 1))
         return None

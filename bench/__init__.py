@@ -1,0 +1,1 @@
+"""Benchmarks: programs to run, not part of the installation."""
