@@ -1,6 +1,7 @@
 """How fast data is tokenized and a network pre-trained on this machine's cores, alone or beside the upstream toolkit.
 
-    python bench/training.py [--vs-upstream] [--users N] [--steps N] [--precision P] [--work DIR] [--json FILE]
+    python bench/training.py [--vs-upstream] [--users N] [--rounds N] [--steps N] [--precision P] [--work DIR]
+                             [--json FILE]
 
 What makes the comparison fair, and what limits it:
 
@@ -55,8 +56,7 @@ class Plan:
     steps: int = 24
     model_size: str = "small"
     token_budget: int = 16_384
-    tokenize_rounds: int = 3
-    pretrain_rounds: int = 2
+    rounds: int = 3
 
 
 def tokenizing(toolkits: Sequence[Toolkit], work: Path, plan: Plan) -> list[Row]:
@@ -68,7 +68,7 @@ def tokenizing(toolkits: Sequence[Toolkit], work: Path, plan: Plan) -> list[Row]
         config = _tokenizer_config(work, variant)
         whole = Row(f"tokenize {variant}, fit + encode", "events/s", TOKENIZE_BAR)
         encode = Row(f"tokenize {variant}, encode", "events/s", TOKENIZE_BAR)
-        for number in range(plan.tokenize_rounds):
+        for number in range(plan.rounds):
             for toolkit in toolkits:
                 console.print(f"tokenize {variant}, round {number + 1}: {toolkit.name}", style="dim")
                 whole_seconds = _beyond_start(toolkit, work, "tok", "--config", config)
@@ -90,7 +90,7 @@ def pretraining(toolkits: Sequence[Toolkit], work: Path, plan: Plan) -> list[Row
         for toolkit in toolkits:
             toolkit.tokenize(data, _tok(work, toolkit, variant), "--config", _tokenizer_config(work, variant))
         row = Row(f"pre-train {plan.model_size}, {variant}", "tokens/s", PRETRAIN_BAR)
-        for number in range(plan.pretrain_rounds):
+        for number in range(plan.rounds):
             settings = {
                 "max_steps": plan.steps,
                 "log_every": plan.steps // 2,
@@ -115,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         report = {
             **machine(),
             "users": options.users,
+            "rounds": options.rounds,
             "steps": options.steps,
             "precision": options.precision,
             "ours": _own_versions(),
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             workers = ("--n-workers", str(CORES))
             parallel.append(upstream(environment, f"upstream, {CORES} workers", workers))
             report["upstream"] = versions(environment / "bin" / "python", "pragmatiq", *PACKAGES)
-        plan = Plan(users=options.users, steps=options.steps)
+        plan = Plan(users=options.users, steps=options.steps, rounds=options.rounds)
         tokenized = tokenizing([*toolkits, *parallel], work, plan)
         rows = [*tokenized, *pretraining(toolkits, work, plan)]
     if any(min(speeds) <= 0 for row in rows for speeds in row.speeds.values()):
@@ -162,6 +163,7 @@ def _own_versions() -> dict[str, str]:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vs-upstream", action="store_true", help="measure the upstream toolkit too, from PyPI")
+    parser.add_argument("--rounds", type=int, default=Plan.rounds, help="times that each is measured (%(default)s)")
     parser.add_argument("--users", type=int, default=Plan.users, help="synthetic customers (default %(default)s)")
     parser.add_argument("--steps", type=int, default=Plan.steps, help="steps, half of them warm-up (%(default)s)")
     precisions = ("auto", "32-true", "bf16-mixed")
@@ -169,8 +171,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, help="folder to keep everything in, upstream's environment included")
     parser.add_argument("--json", type=Path, help="file for every single measurement")
     options = parser.parse_args(arguments)
-    if options.users < 1 or options.steps < 2 or options.steps % 2:
-        parser.error("expected --users of at least 1, and an even number of --steps")
+    if min(options.users, options.rounds) < 1 or options.steps < 2 or options.steps % 2:
+        parser.error("expected --users and --rounds of at least 1, and an even number of --steps")
     return options
 
 

@@ -7,7 +7,7 @@ from bench.training import Plan, main, pretraining, tokenizing
 
 
 def test_ours_alone_is_measured_end_to_end(tmp_path):
-    plan = Plan(3, 3, steps=2, model_size="nano", token_budget=1024, tokenize_rounds=1, pretrain_rounds=1)
+    plan = Plan(3, 3, steps=2, model_size="nano", token_budget=1024, rounds=1)
     tokenized = tokenizing([ours()], tmp_path, plan)
     trained = pretraining([ours()], tmp_path, plan)
     assert len(tokenized) == 4
