@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from builder.cli.console import RichProgress, show, stderr
-from builder.cli.options import Config, Json, read_settings
+from builder.cli.options import Config, Json
+from builder.settings import read_settings
 
 RawData = Annotated[
     Path, typer.Argument(help="Folder with events.parquet and profiles.parquet.", exists=True, file_okay=False)

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta, Struct
 
 from builder.objective import Masking
+from builder.settings import read_settings
 from pragmatiq_triton.errors import ConfigError
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -69,15 +69,7 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
     Raises :class:`ConfigError` for an unknown key, naming the known ones, and for a value that does not fit.
     """
     source = str(path) if path else "settings"
-    given: Any = {}
-    if path is not None:
-        try:
-            given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{source}: cannot be read as YAML: {error}") from error
-    if not isinstance(given, dict):
-        raise ConfigError(f"{source}: expected a mapping of settings, got a {type(given).__name__}")
-    values = {**given, **(overrides or {})}
+    values = {**read_settings(path), **(overrides or {})}
     if unknown := [str(key) for key in values if key not in PretrainSettings.__struct_fields__]:
         known = ", ".join(PretrainSettings.__struct_fields__)
         raise ConfigError(f"{source}: there is no setting {', '.join(unknown)}; choose from {known}")
