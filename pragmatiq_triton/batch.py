@@ -5,7 +5,7 @@ and an evaluation batch hold the same numbers in the same places.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeVar
 
@@ -43,7 +43,8 @@ class UserFeatures:
 
     ``tokens`` int32 [n_tokens, 4], ``events`` float32 [n_events, 5] oldest first, ``profile`` int32 [n_profile, 3],
     ``profile_times`` float32 [n_profile] in log-seconds, ``texts``: the distinct strings that ``tokens``' last
-    column points into (-1: not a text token).
+    column points into (-1: not a text token); ``features`` float32 [n_features], what the task heads read beside the
+    network (:class:`~pragmatiq_triton.tokenizer.features.HistoryFeatures`).
     """
 
     tokens: Int32
@@ -51,6 +52,7 @@ class UserFeatures:
     profile: Int32
     profile_times: Float32
     texts: tuple[str, ...] = ()
+    features: Float32 = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class Batch:
 
     ``tokens`` int32 [T, 4], ``events`` float32 [E, 5], ``profile`` int32 [P, 3], ``profile_times`` float32 [P];
     user ``u`` owns events ``event_cu_seqlens[u]:event_cu_seqlens[u + 1]`` and profile tokens likewise;
-    ``text_vectors`` float32 [n_texts, text_dim] are the frozen vectors that ``tokens``' last column points into.
+    ``text_vectors`` float32 [n_texts, text_dim] are the frozen vectors that ``tokens``' last column points into;
+    ``features`` float32 [n_users, n_features] go to the task heads.
     """
 
     tokens: Int32
@@ -69,6 +72,7 @@ class Batch:
     event_cu_seqlens: Int64
     profile_cu_seqlens: Int64
     text_vectors: Float32
+    features: Float32
 
     @property
     def n_users(self) -> int:
@@ -105,6 +109,7 @@ def collate(users: Sequence[UserFeatures], text_vectors: Sequence[Float32], text
         event_cu_seqlens=cu_seqlens([len(user.events) for user in users]),
         profile_cu_seqlens=cu_seqlens([len(user.profile) for user in users]),
         text_vectors=_stack(list(text_vectors), np.zeros((0, text_dim), np.float32)),
+        features=np.stack([user.features for user in users]) if users else np.zeros((0, 0), np.float32),
     )
 
 

@@ -31,13 +31,18 @@ class Milestone(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=Fals
 
 
 class Record(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A customer's history and profile; ``as_of`` <= 0 means: as of the newest event."""
+    """A customer's history and profile; ``as_of`` <= 0 means: as of the newest event.
+
+    With ``eval_ts`` > 0 the record is read as it was then: what it holds at or after that moment is not seen, and
+    ``as_of`` is ``eval_ts``.
+    """
 
     events: list[Event]
     user_id: str = ""
     attributes: dict[str, Scalar] = {}
     lifelong: list[Milestone] = []
     as_of: Annotated[int, msgspec.Meta(ge=-MAX_TS, le=MAX_TS)] = 0
+    eval_ts: Annotated[int, msgspec.Meta(ge=0, le=MAX_TS)] = 0
 
 
 class RecordLimits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -19,6 +19,7 @@ TOKENS = "tokens"
 EVENTS = "events"
 PROFILE = "profile"
 PROFILE_TIMES = "profile_times"
+FEATURES = "features"
 TEXTS = "texts"
 TEXT_OFFSETS = "text_offsets"
 TEXT_VECTORS = "text_vectors"
@@ -29,8 +30,13 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def pack_users(users: Sequence[UserFeatures]) -> dict[str, npt.NDArray[Any]]:
-    """Users of one request as padded tensors: ``tokens`` int32 [users, n_tokens, 4] and so on."""
+    """Users of one request as padded tensors: ``tokens`` int32 [users, n_tokens, 4] and so on.
+
+    ``features`` is there where the users have some.
+    """
+    features = np.stack([user.features for user in users])
     return {
+        **({FEATURES: features} if features.shape[1] else {}),
         TOKENS: _pad([user.tokens for user in users]),
         EVENTS: _pad([user.events for user in users]),
         PROFILE: _pad([user.profile for user in users]),
@@ -71,6 +77,7 @@ def unpack_users(arrays: Arrays) -> list[tuple[UserFeatures, Float32]]:
     Raises :class:`RecordError` where token counts and tokens, or text numbers and vectors, do not fit together.
     """
     vectors = arrays.get(TEXT_VECTORS)
+    features = arrays.get(FEATURES, np.zeros((len(arrays[TOKENS]), 0), np.float32))
     users = []
     for row, (tokens, events) in enumerate(zip(arrays[TOKENS], arrays[EVENTS], strict=True)):
         counts = events[:, Event.TOKENS]
@@ -87,7 +94,13 @@ def unpack_users(arrays: Arrays) -> list[tuple[UserFeatures, Float32]]:
         n_profile = int(np.count_nonzero(arrays[PROFILE][row][:, Token.KEY]))
         users.append(
             (
-                UserFeatures(tokens, events, arrays[PROFILE][row][:n_profile], arrays[PROFILE_TIMES][row][:n_profile]),
+                UserFeatures(
+                    tokens,
+                    events,
+                    arrays[PROFILE][row][:n_profile],
+                    arrays[PROFILE_TIMES][row][:n_profile],
+                    features=features[row],
+                ),
                 row_vectors,
             )
         )

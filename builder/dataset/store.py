@@ -6,6 +6,7 @@ Times are absolute and nothing is cut to a number of events, so a history can be
     TOK/tokenizer/                the vocabulary's files
     TOK/users.parquet             user_id, in the order of the arrays
     TOK/tokens.npy                int32 [n_tokens, 4]: key id, value id, position, text number (-1: not text)
+    TOK/numbers.npy               float32 [n_tokens]: a numeric field's value as it was, NaN elsewhere
     TOK/token_cu_seqlens.npy      int64 [n_events + 1]: tokens of each event
     TOK/event_ts.npy              int64 [n_events], microseconds
     TOK/event_cu_seqlens.npy      int64 [n_users + 1]: events of each user
@@ -16,6 +17,7 @@ Times are absolute and nothing is cut to a number of events, so a history can be
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ from pragmatiq_triton.batch import Batch, Int64, Token, UserFeatures, collate
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.tokenizer import EncodedRecord, Vocabulary, assemble
 
-FORMAT = 1
+FORMAT = 2
 
 
 class TokenizedDataset:
@@ -60,6 +62,7 @@ class TokenizedDataset:
             )
         self.config = self.vocabulary.config
         self._tokens = self._array("tokens")
+        self._numbers = self._array("numbers")
         self._token_cu_seqlens = self._array("token_cu_seqlens")
         self._event_ts = self._array("event_ts")
         self._event_cu_seqlens = self._array("event_cu_seqlens")
@@ -113,6 +116,7 @@ class TokenizedDataset:
         items = self._profile_items(row)
         return EncodedRecord(
             tokens=self._tokens[offsets[0] : offsets[-1]],
+            numbers=self._numbers[offsets[0] : offsets[-1]],
             event_lengths=np.diff(offsets),
             event_ts=self._event_ts[first:last],
             profile=self._profile[items[0] : items[-1]],
@@ -122,6 +126,11 @@ class TokenizedDataset:
             else np.zeros(0, np.int64),
             as_of=int(self._profile_as_of[row]) if row >= 0 else 0,
         )
+
+    def event_times(self, user: int) -> Int64:
+        """When the user's events were, microseconds, ascending: int64 [n_events]."""
+        times: Int64 = self._event_ts[self._event_cu_seqlens[user] : self._event_cu_seqlens[user + 1]]
+        return times
 
     def batch(self, users: Sequence[int]) -> Batch:
         """These users as one packed batch, with the vectors of their distinct strings."""
@@ -135,15 +144,7 @@ class TokenizedDataset:
         is_text = batch.tokens[:, Token.TEXT] >= 0
         numbers, local = np.unique(batch.tokens[is_text, Token.TEXT], return_inverse=True)
         batch.tokens[is_text, Token.TEXT] = local
-        return Batch(
-            batch.tokens,
-            batch.events,
-            batch.profile,
-            batch.profile_times,
-            batch.event_cu_seqlens,
-            batch.profile_cu_seqlens,
-            self.texts.vectors(numbers),
-        )
+        return replace(batch, text_vectors=self.texts.vectors(numbers))
 
     def link_texts(self, folder: Path) -> None:
         """Make the strings and vectors, if there are any, appear in ``folder`` too."""

@@ -109,6 +109,7 @@ class _Writer:
 
     def __enter__(self) -> "_Writer":
         self.tokens = self._file("tokens", np.int32, (4,))
+        self._token_numbers = self._file("numbers", np.float32)
         self.token_offsets = self._file("token_cu_seqlens", np.int64)
         self._event_ts = self._file("event_ts", np.int64)
         self._profile = self._file("profile", np.int32, (3,))
@@ -126,12 +127,14 @@ class _Writer:
     def add_events(self, events: EncodableEvents) -> None:
         chunk, n_fields = events.chunk, int(events.field_counts.sum())
         texts = self.texts if self.vocabulary.config.embeds_text else None
-        tokens, counts = encode_fields(events.columns, n_fields, self.vocabulary, texts)
-        lengths = np.add.reduceat(counts, cu_seqlens(events.field_counts)[:-1])
-        tokens, lengths = cut_tails(tokens, lengths, self.vocabulary.config.max_event_tokens)
+        fields = encode_fields(events.columns, n_fields, self.vocabulary, texts)
+        lengths = np.add.reduceat(fields.counts, cu_seqlens(events.field_counts)[:-1])
+        kept, lengths = cut_tails(lengths, self.vocabulary.config.max_event_tokens)
+        tokens = fields.tokens[kept]
         self.unknown_values += int(np.sum((tokens[:, Token.VALUE] == UNK) & (tokens[:, Token.TEXT] < 0)))
         self.token_offsets.append(cu_seqlens(lengths)[1:] + self.tokens.n_rows)
         self.tokens.append(tokens)
+        self._token_numbers.append(fields.numbers[kept])
         self._event_ts.append(chunk.ts)
         self._event_counts.extend(chunk.event_counts.tolist())
         for user_id in chunk.user_ids:
@@ -140,9 +143,9 @@ class _Writer:
 
     def add_profiles(self, chunk: ProfileChunk) -> None:
         columns, item_counts, times = profile_columns(chunk)
-        tokens, counts = encode_fields(columns, int(item_counts.sum()), self.vocabulary, None)
-        self._item_offsets.append(cu_seqlens(counts)[1:] + self._profile.n_rows)
-        self._profile.append(tokens[:, : Token.TEXT])
+        items = encode_fields(columns, int(item_counts.sum()), self.vocabulary, None)
+        self._item_offsets.append(cu_seqlens(items.counts)[1:] + self._profile.n_rows)
+        self._profile.append(items.tokens[:, : Token.TEXT])
         self._profile_offsets.append(cu_seqlens(item_counts)[1:] + self._item_ts.n_rows)
         item_ts = np.full(len(times), NO_TIME, np.int64)
         item_ts[times >= 0] = chunk.milestone_ts[times[times >= 0]]
@@ -164,7 +167,7 @@ class _Writer:
         np.save(self.out / "event_cu_seqlens.npy", cu_seqlens(self._event_counts))
         pq.write_table(pa.table({"user_id": pa.array(self.user_ids, pa.string())}), self.out / "users.parquet")
 
-    def _file(self, name: str, dtype: type[np.integer], row_shape: tuple[int, ...] = ()) -> ArrayFile:
+    def _file(self, name: str, dtype: type[np.number], row_shape: tuple[int, ...] = ()) -> ArrayFile:
         return self._files.enter_context(ArrayFile(self.out / f"{name}.npy", dtype, row_shape))
 
 

@@ -3,8 +3,8 @@
 The arithmetic is :class:`~builder.network.PragmaNetwork`'s, the layout is not: all sequences of a call have one length,
 so nothing is padded or masked; the residual stream is flat, [sequences * slots, dim], so that every residual addition
 is the third input of a ``Gemm`` and none stands in front of a LayerNorm (ONNX Runtime would fuse the two into
-``SkipLayerNormalization``, which is slow on CPU); and as only slot 0 of an encoder is read, its last block computes
-the others no further than their keys and values.
+``SkipLayerNormalization``, which is slow on CPU); and as few slots of an encoder are read (slot 0, and of a history
+the last event's), its last block computes the others no further than their keys and values.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +21,8 @@ from pragmatiq_triton.tokenizer.vocabulary import EVT, USR
 
 Attend = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 Rotation = tuple[Tensor, Tensor]
+Select = Callable[[Tensor], Tensor]
+"""Takes the slots that are read out of [n, S, ...]."""
 
 
 class EventEncoderGraph(nn.Module):
@@ -29,7 +31,7 @@ class EventEncoderGraph(nn.Module):
     def __init__(self, network: PragmaNetwork) -> None:
         super().__init__()
         self.tokens = _Tokens(network.embed, EVT)
-        self.encoder = _Encoder(network.event_encoder, network.config.n_heads, _attention)
+        self.encoder = _Encoder(network.event_encoder, network.config.n_heads, _attention, _head)
 
     def forward(self, tokens: Tensor, projected_texts: Tensor | None = None) -> Tensor:
         """``tokens`` int32 [n, L, 3], or [n, L, 4] with ``projected_texts`` [m + 1, d] -> [n, d]."""
@@ -55,7 +57,7 @@ class ProfileEncoderGraph(nn.Module):
         super().__init__()
         self.tokens = _Tokens(network.embed, USR)
         self.rotary = _Rotary(network.config)
-        self.encoder = _Encoder(network.profile_encoder, network.config.n_heads, _attention)
+        self.encoder = _Encoder(network.profile_encoder, network.config.n_heads, _attention, _head)
 
     def forward(self, tokens: Tensor, log_seconds: Tensor) -> Tensor:
         """``tokens`` int32 [n, P, 3], ``log_seconds`` [n, P] -> [n, d]."""
@@ -63,18 +65,21 @@ class ProfileEncoderGraph(nn.Module):
 
 
 class HistoryEncoderGraph(nn.Module):
-    """One user's profile vector and event vectors -> the user embedding."""
+    """One user's profile vector and event vectors -> the user embedding and the last event's history state."""
 
     def __init__(self, network: PragmaNetwork) -> None:
         super().__init__()
         self.calendar = network.calendar
         self.rotary = _Rotary(network.config)
-        self.encoder = _Encoder(network.history_encoder, network.config.n_heads, _flash_attention)
+        self.encoder = _Encoder(network.history_encoder, network.config.n_heads, _flash_attention, _head_and_last)
 
-    def forward(self, profile_vector: Tensor, event_vectors: Tensor, calendar: Tensor, log_seconds: Tensor) -> Tensor:
-        """[1, d], [E, d], [E, 3] (hour, day of week, day of month), [E] -> [1, d]."""
+    def forward(
+        self, profile_vector: Tensor, event_vectors: Tensor, calendar: Tensor, log_seconds: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """[1, d], [E, d], [E, 3] (hour, day of week, day of month), [E] -> [1, d] each; the same without an event."""
         history = torch.cat([profile_vector, event_vectors + self.calendar(calendar)])
-        return cast(Tensor, self.encoder(history[None], self.rotary(log_seconds[None])))
+        states = self.encoder(history[None], self.rotary(log_seconds[None]))
+        return states[:1], states[1:]
 
 
 class _Tokens(nn.Module):
@@ -107,18 +112,19 @@ class _Rotary(nn.Module):
 
 
 class _Encoder(nn.Module):
-    def __init__(self, encoder: Encoder, n_heads: int, attend: Attend) -> None:
+    def __init__(self, encoder: Encoder, n_heads: int, attend: Attend, read: Select) -> None:
         super().__init__()
+        self.read = read
         self.blocks = nn.ModuleList(_Block(cast(Block, block), n_heads, attend) for block in encoder.blocks)
         self.norm = encoder.norm
 
     def forward(self, sequences: Tensor, rotation: Rotation | None = None) -> Tensor:
-        """[n, S, d] -> [n, d], the state of slot 0."""
+        """[n, S, d] -> [n * slots, d], the states of the slots that are read."""
         n, _, dim = sequences.shape
         x = sequences.reshape(-1, dim)
         last = len(self.blocks) - 1
         for i, block in enumerate(self.blocks):
-            x = block(x, n, 1 if i == last else None, rotation)
+            x = block(x, n, self.read if i == last else None, rotation)
         return cast(Tensor, self.norm(x))
 
 
@@ -133,18 +139,18 @@ class _Block(nn.Module):
         self.up, self.up_bias = _constant(up.weight.T), up.bias
         self.down, self.down_bias = _constant(down.weight.T), down.bias
 
-    def forward(self, x: Tensor, n: int, n_queries: int | None, rotation: Rotation | None) -> Tensor:
-        """[n * S, d] -> [n * n_queries, d]: the next states of each sequence's first slots, all of them for None."""
+    def forward(self, x: Tensor, n: int, read: Select | None, rotation: Rotation | None) -> Tensor:
+        """[n * S, d] -> [n * slots, d]: the next states of the slots that are read, all of them for None."""
         dim = x.shape[-1]
 
         def queried(states: Tensor) -> Tensor:
-            return states if n_queries is None else states.view(n, -1, dim)[:, :n_queries].reshape(-1, dim)
+            return states if read is None else read(states.view(n, -1, dim)).reshape(-1, dim)
 
         normed = self.norm1(x)
         query = (queried(normed) @ self.query).view(n, -1, dim)
         key, value = (normed @ self.key).view(n, -1, dim), (normed @ self.value).view(n, -1, dim)
         if rotation is not None:
-            query = self._rotate(query, *(angles[:, :n_queries] for angles in rotation))
+            query = self._rotate(query, *(angles if read is None else read(angles) for angles in rotation))
             key = self._rotate(key, *rotation)
         mixed = self.attend(query, key, value, self.n_heads).reshape(-1, dim)
         x = torch.addmm(queried(x), mixed, self.out)
@@ -153,6 +159,14 @@ class _Block(nn.Module):
 
     def _rotate(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         return torch.onnx.ops.rotary_embedding(x, cos, sin, num_heads=self.n_heads)
+
+
+def _head(slots: Tensor) -> Tensor:
+    return slots[:, :1]
+
+
+def _head_and_last(slots: Tensor) -> Tensor:
+    return torch.cat([slots[:, :1], slots[:, -1:]], dim=1)
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, n_heads: int) -> Tensor:

@@ -47,7 +47,7 @@ def export_graphs(network: PragmaNetwork, folder: Path) -> None:
     [n_events, d] before the calendar term. ``profile_encoder.onnx``: ``tokens`` int32 [n_users, n_tokens, 3] and
     ``log_seconds`` [n_users, n_tokens] -> [n_users, d]. ``history_encoder.onnx``, one user: ``profile_vector`` [1, d],
     ``event_vectors`` [n_events, d], ``calendar`` [n_events, 3] (hour, day of week, day of month) and ``log_seconds``
-    [n_events] -> user embedding [1, d].
+    [n_events] -> ``user_embedding`` and ``event_state`` (the last event's) [1, d].
 
     Of a network with a text branch also ``text_projection.onnx``: ``text_vectors`` [n_texts, text_dim] ->
     [n_texts + 1, d], the last row zero; its event encoder takes that as ``projected_texts``, and tokens with a fourth
@@ -62,32 +62,32 @@ def export_graphs(network: PragmaNetwork, folder: Path) -> None:
     events, users, history = {0: "n_events", 1: "n_tokens"}, {0: "n_users", 1: "n_tokens"}, {0: "n_events"}
     tokens = torch.zeros(2, 3, 3, dtype=torch.int32)
     if network.text_proj is None:
-        _export(folder / EVENT_ENCODER, EventEncoderGraph(network), "event_vectors", tokens=(tokens, events))
+        _export(folder / EVENT_ENCODER, EventEncoderGraph(network), ["event_vectors"], tokens=(tokens, events))
     else:
         _export(
             folder / TEXT_PROJECTION,
             TextProjectionGraph(network.text_proj),
-            "projected_texts",
+            ["projected_texts"],
             text_vectors=(torch.zeros(2, config.text_dim), {0: "n_texts"}),
         )
         _export(
             folder / EVENT_ENCODER,
             EventEncoderGraph(network),
-            "event_vectors",
+            ["event_vectors"],
             tokens=(torch.zeros(2, 3, 4, dtype=torch.int32), events),
             projected_texts=(torch.zeros(3, config.dim), {0: "n_texts_and_none"}),
         )
     _export(
         folder / PROFILE_ENCODER,
         ProfileEncoderGraph(network),
-        "profile_vectors",
+        ["profile_vectors"],
         tokens=(tokens, users),
         log_seconds=(torch.zeros(2, 3), users),
     )
     _export(
         folder / HISTORY_ENCODER,
         HistoryEncoderGraph(network),
-        "user_embedding",
+        ["user_embedding", "event_state"],
         profile_vector=(torch.zeros(1, config.dim), {}),
         event_vectors=(torch.zeros(3, config.dim), history),
         calendar=(torch.zeros(3, 3), history),
@@ -95,14 +95,14 @@ def export_graphs(network: PragmaNetwork, folder: Path) -> None:
     )
 
 
-def _export(path: Path, module: nn.Module, output: str, **inputs: tuple[Tensor, Axes]) -> None:
+def _export(path: Path, module: nn.Module, outputs: list[str], **inputs: tuple[Tensor, Axes]) -> None:
     """Write ``module``; an input is an example and the names of its axes of any size."""
     with _quiet():
         program = torch.onnx.export(
             module.eval(),
             kwargs={name: example for name, (example, _) in inputs.items()},
             dynamic_shapes={name: axes for name, (_, axes) in inputs.items()},
-            output_names=[output],
+            output_names=outputs,
             opset_version=OPSET,
             dynamo=True,
             verbose=False,

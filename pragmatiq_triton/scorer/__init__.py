@@ -1,5 +1,6 @@
-"""Scoring on the CPU: exported graphs in, packed batches in, user embeddings out."""
+"""Scoring on the CPU: exported graphs in, packed batches in, embeddings and task probabilities out."""
 
-from pragmatiq_triton.scorer.scorer import Scorer
+from pragmatiq_triton.scorer.heads import TaskHeads
+from pragmatiq_triton.scorer.scorer import Embeddings, Scorer
 
-__all__ = ["Scorer"]
+__all__ = ["Embeddings", "Scorer", "TaskHeads"]

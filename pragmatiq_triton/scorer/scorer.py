@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,16 @@ from pragmatiq_triton.scorer.sessions import (
 
 # Enough for the matrix kernels to reach their speed, few enough for the activations to stay in a core's cache.
 CHUNK_TOKENS = 512
+
+
+class Embeddings(NamedTuple):
+    """Float32 [n_users, dim] each: ``user_embedding``, the history's state at its head; ``event_state``, the one at the
+    newest event (the head's without events); ``event_mean``, the mean of the event vectors (zero without events).
+    """
+
+    user_embedding: Float32
+    event_state: Float32
+    event_mean: Float32
 
 
 class Scorer:
@@ -50,12 +60,12 @@ class Scorer:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="scorer")
 
-    def embed(self, batch: Batch) -> Float32:
-        """User embeddings float32 [n_users, dim].
+    def embed(self, batch: Batch) -> Embeddings:
+        """What the network makes of each user.
 
         :class:`~pragmatiq_triton.errors.DataError` if ``batch`` is inconsistent or was made for another model.
         """
-        return self.user_embeddings(batch, self.event_vectors(batch))
+        return self.histories(batch, self.event_vectors(batch))
 
     def event_vectors(self, batch: Batch) -> Float32:
         """Each event's vector before its calendar term, float32 [n_events, dim]: what depends on its tokens alone."""
@@ -69,23 +79,25 @@ class Scorer:
             batch.token_counts, lambda rows: self._event_encoder(tokens=batch.tokens[rows], projected_texts=texts)
         )
 
-    def user_embeddings(self, batch: Batch, event_vectors: Float32) -> Float32:
-        """User embeddings float32 [n_users, dim], with ``event_vectors`` [n_events, dim] for ``batch.tokens``."""
+    def histories(self, batch: Batch, event_vectors: Float32) -> Embeddings:
+        """What the network makes of each user, with ``event_vectors`` [n_events, dim] for ``batch.tokens``."""
         check_profiles(batch, self.vocab_size)
         profile_vectors = self._encode(
             np.diff(batch.profile_cu_seqlens),
             lambda rows: self._profile_encoder(tokens=batch.profile[rows], log_seconds=batch.profile_times[rows]),
         )
-        embeddings = np.empty((batch.n_users, self.dim), np.float32)
+        user_embedding, event_state, event_mean = np.zeros((3, batch.n_users, self.dim), np.float32)
 
         def encode_history(user: int, encoder: Graph) -> None:
             events = slice(*batch.event_cu_seqlens[user : user + 2])
-            embeddings[user] = encoder(
+            user_embedding[user], event_state[user] = encoder.outputs(
                 profile_vector=profile_vectors[user : user + 1],
                 event_vectors=event_vectors[events],
                 calendar=batch.events[events, Event.HOUR :],
                 log_seconds=batch.events[events, Event.LOG_SECONDS],
-            )[0]
+            )
+            if events.stop > events.start:
+                event_mean[user] = event_vectors[events].mean(axis=0)
 
         if batch.n_users < self._threads:
             for user in range(batch.n_users):
@@ -93,7 +105,7 @@ class Scorer:
         else:
             longest_first = np.argsort(-np.diff(batch.event_cu_seqlens), kind="stable")
             self._each(lambda user: encode_history(user, self._history_encoder), longest_first)
-        return embeddings
+        return Embeddings(user_embedding, event_state, event_mean)
 
     def _encode(self, lengths: Int64, encoder: Callable[[Int64], Float32]) -> Float32:
         """Vectors [n, dim] of n sequences laid end to end; ``encoder`` gets rows [k, length] of k that are as long."""

@@ -15,6 +15,7 @@ PROFILE_ENCODER = "profile_encoder.onnx"
 HISTORY_ENCODER = "history_encoder.onnx"
 TEXT_PROJECTION = "text_projection.onnx"
 TOKEN_EMBEDDING = "token_embedding.npy"
+HEADS = "heads.onnx"
 
 _DAMAGED = "the model's files are incomplete or damaged: export the run again"
 
@@ -50,8 +51,12 @@ class Graph:
             raise ArtifactError(f"{path}: ONNX Runtime cannot load it ({error}); {_DAMAGED}") from error
 
     def __call__(self, **inputs: npt.NDArray[Any]) -> Float32:
-        """The vectors [n, d] that the graph makes of its inputs."""
-        return cast(Float32, self._session.run(None, inputs)[0])
+        """The vectors [n, d] that the graph makes of its inputs: its first output."""
+        return self.outputs(**inputs)[0]
+
+    def outputs(self, **inputs: npt.NDArray[Any]) -> list[Float32]:
+        """All that the graph makes of its inputs."""
+        return cast(list[Float32], self._session.run(None, inputs))
 
     @property
     def input_shapes(self) -> dict[str, list[int | str]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast, get_args
 
 from pragmatiq_triton.batch import UserFeatures
 from pragmatiq_triton.errors import ConfigError, RecordError
@@ -9,6 +10,7 @@ from pragmatiq_triton.records import RecordLimits, decode_record
 from pragmatiq_triton.serving.stage import Answer
 from pragmatiq_triton.tensors import RECORD, Arrays, pack_texts, pack_users
 from pragmatiq_triton.tokenizer import Tokenizer
+from pragmatiq_triton.tokenizer.features import FeatureLevel
 
 
 class TokenizerStage:
@@ -20,13 +22,16 @@ class TokenizerStage:
 
     @classmethod
     def load(cls, folder: Path, parameters: dict[str, str]) -> "TokenizerStage":
-        """The tokenizer in ``folder``, with the limits that the model's parameters set."""
+        """The tokenizer in ``folder``, with the limits and the features that the model's parameters set."""
         known = RecordLimits.__struct_fields__
+        level = parameters.get("features", "none")
+        if level not in get_args(FeatureLevel):
+            raise ConfigError(f"features in config.pbtxt: expected one of {get_args(FeatureLevel)}, got {level!r}")
         try:
             limits = RecordLimits(**{name: int(value) for name, value in parameters.items() if name in known})
         except ValueError as error:
             raise ConfigError(f"a limit in config.pbtxt: expected a whole number: {error}") from None
-        return cls(Tokenizer.load(folder), limits)
+        return cls(Tokenizer.load(folder, cast(FeatureLevel, level)), limits)
 
     def __call__(self, requests: Sequence[Arrays]) -> list[Answer]:
         return [self._answer(request) for request in requests]

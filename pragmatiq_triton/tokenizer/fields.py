@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from pragmatiq_triton.batch import Int32, Int64, Token, cu_seqlens
-from pragmatiq_triton.tokenizer.vocabulary import UNK, Vocabulary
+from pragmatiq_triton.batch import Float32, Int32, Int64, Number, Token, cu_seqlens
+from pragmatiq_triton.tokenizer.vocabulary import UNK, Vocabulary, parse_numbers
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class FieldColumn:
     values: Sequence[str]
     inverse: Int64 | None = None
 
-    def spread(self, per_value: Int64) -> Int64:
+    def spread(self, per_value: npt.NDArray[Number]) -> npt.NDArray[Number]:
         """What was computed per value, laid out per slot."""
         return per_value if self.inverse is None else per_value[self.inverse]
 
@@ -43,16 +47,25 @@ class TextNumbering:
         return np.fromiter(map(numbers.__getitem__, values), np.int64, len(values))
 
 
+class EncodedFields(NamedTuple):
+    """``tokens`` int32 [n_tokens, 4] in field order, ``counts`` int64 [n_fields] tokens per field.
+
+    ``numbers`` float32 [n_tokens]: what a numeric field's value says, before it is cut into buckets; NaN elsewhere.
+    """
+
+    tokens: Int32
+    counts: Int64
+    numbers: Float32
+
+
 def encode_fields(
     columns: Iterable[FieldColumn], n_fields: int, vocabulary: Vocabulary, texts: TextNumbering | None
-) -> tuple[Int32, Int64]:
-    """Encode fields; returns tokens int32 [n_tokens, 4] in field order and tokens per field int64 [n_fields].
-
-    With ``texts`` a text value is one sentinel token that points into it; without, it is cut into BPE pieces.
-    """
+) -> EncodedFields:
+    """Encode fields. With ``texts`` a text value is one sentinel token that points into it, else its BPE pieces."""
     keys = np.full(n_fields, UNK, np.int64)
     values = np.full(n_fields, UNK, np.int64)
     text_numbers = np.full(n_fields, -1, np.int64)
+    numbers = np.full(n_fields, np.nan, np.float32)
     counts = np.ones(n_fields, np.int64)
     pieces: list[tuple[Int64, Int64, Int64, Int64]] = []
     for column in columns:
@@ -63,7 +76,10 @@ def encode_fields(
         if kind == "categorical":
             values[column.slots] = column.spread(vocabulary.categorical_ids(column.key, column.values))
         elif kind == "numeric":
-            values[column.slots] = column.spread(vocabulary.numeric_ids(column.key, column.values))
+            parsed = parse_numbers(column.values)
+            values[column.slots] = column.spread(vocabulary.numeric_ids(column.key, parsed))
+            finite = np.where(np.isfinite(parsed), parsed.clip(-_LARGEST, _LARGEST), np.nan)
+            numbers[column.slots] = column.spread(finite)
         elif texts is not None:
             text_numbers[column.slots] = column.spread(texts.number(column.values))
         else:
@@ -80,7 +96,7 @@ def encode_fields(
     tokens[:, Token.TEXT] = np.repeat(text_numbers, counts)
     for slots, ids, piece_starts, lengths in pieces:
         tokens[ranges(starts[slots], lengths), Token.VALUE] = ids[ranges(piece_starts, lengths)]
-    return tokens, counts
+    return EncodedFields(tokens, counts, np.repeat(numbers, counts))
 
 
 def ranges(starts: Int64, lengths: Int64) -> Int64:
@@ -89,12 +105,12 @@ def ranges(starts: Int64, lengths: Int64) -> Int64:
     return np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
 
 
-def cut_tails(tokens: Int32, lengths: Int64, most: int) -> tuple[Int32, Int64]:
-    """Keep the first ``most`` tokens of each sequence; returns the tokens kept and their lengths int64 [n]."""
+def cut_tails(lengths: Int64, most: int) -> tuple[Int64 | slice, Int64]:
+    """The first ``most`` tokens of each sequence: which rows to keep, and the lengths that remain, int64 [n]."""
     if not len(lengths) or lengths.max() <= most:
-        return tokens, lengths
+        return slice(None), lengths
     kept = np.minimum(lengths, most)
-    return tokens[ranges(cu_seqlens(lengths)[:-1], kept)], kept
+    return ranges(cu_seqlens(lengths)[:-1], kept), kept
 
 
 def group_values(pairs: Iterable[tuple[str, str]]) -> tuple[list[FieldColumn], int]:

@@ -24,12 +24,17 @@ def calendar(ts: Int64, timezone: str) -> tuple[Int64, Int64, Int64]:
 
     ``ts`` int64 [n] is in microseconds since the epoch.
     """
-    seconds = ts // MICROSECONDS + _utc_offsets(ts // MICROSECONDS, timezone)
+    seconds = _local_seconds(ts, timezone)
     days = seconds // _DAY
     dates = days.astype("datetime64[D]")
     day_of_month = (dates - dates.astype("datetime64[M]")).astype(np.int64) + 1
     # 1970-01-01 was a Thursday.
     return seconds % _DAY // 3600, (days + 3) % 7, day_of_month
+
+
+def month(ts: Int64, timezone: str) -> Int64:
+    """Month 1..12 of each moment in ``timezone``; int64 [n], from microseconds since the epoch int64 [n]."""
+    return _local_seconds(ts, timezone).astype("datetime64[s]").astype("datetime64[M]").astype(np.int64) % 12 + 1
 
 
 def timezone_of(name: str) -> ZoneInfo:
@@ -38,6 +43,10 @@ def timezone_of(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
         raise ConfigError(f"calendar_tz: expected an IANA time zone such as Europe/London, got {name!r}") from None
+
+
+def _local_seconds(ts: Int64, timezone: str) -> Int64:
+    return ts // MICROSECONDS + _utc_offsets(ts // MICROSECONDS, timezone)
 
 
 def _utc_offsets(seconds: Int64, timezone: str) -> npt.NDArray[np.int64]:

@@ -70,6 +70,11 @@ class Vocabulary:
     def _edges(self) -> dict[str, Float64]:
         return {key: np.asarray(binner["edges"], np.float64) for key, binner in self.state["binners"].items()}
 
+    @cached_property
+    def numeric_keys(self) -> list[str]:
+        """The fields whose values are numbers, by name."""
+        return sorted(key for key, kind in self.state["field_kind"].items() if kind == "numeric")
+
     def key_id(self, key: str) -> int:
         """The key's id, or ``UNK``."""
         return int(self.state["key_vocab"].get(key, UNK))
@@ -84,9 +89,8 @@ class Vocabulary:
         ids = self.state["cat_vocab"].get(key, {})
         return np.fromiter((ids.get(value, UNK) for value in values), np.int64, len(values))
 
-    def numeric_ids(self, key: str, values: Sequence[str]) -> Int64:
-        """Value ids int64 [n] of numbers written as text: bucket 0 is zero, what is no finite number is ``UNK``."""
-        numbers = parse_numbers(values)
+    def numeric_ids(self, key: str, numbers: Float64) -> Int64:
+        """Value ids int64 [n] of numbers float64 [n]: bucket 0 is zero, what is not finite is ``UNK``."""
         buckets = np.searchsorted(self._edges[key], numbers, side="right") + 1
         buckets[numbers == 0] = 0
         return np.where(np.isfinite(numbers), self.state["binner_base"][key] + buckets, UNK)

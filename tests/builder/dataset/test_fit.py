@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 
 from builder.dataset.fit import fit
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.tokenizer import TokenizerConfig, Vocabulary
-from pragmatiq_triton.tokenizer.vocabulary import UNK
+from pragmatiq_triton.tokenizer.vocabulary import UNK, parse_numbers
 
 SETTINGS = {"n_buckets": 4, "categorical_threshold": 10, "target_vocab": 700}
 
@@ -46,12 +47,12 @@ def test_forced_kinds_win(raw_folder):
 def test_buckets_split_the_values_evenly_beside_zero(raw_folder):
     vocabulary = fitted(raw_folder, amount=[str(i) for i in range(1, 101)] + ["0"] * 20)
     base = vocabulary.state["binner_base"]["amount"]
-    ids = vocabulary.numeric_ids("amount", [str(i) for i in range(1, 101)])
-    assert vocabulary.numeric_ids("amount", ["0", "-0.0", "0e5"]).tolist() == [base] * 3
+    ids = vocabulary.numeric_ids("amount", np.arange(1.0, 101.0))
+    assert vocabulary.numeric_ids("amount", parse_numbers(["0", "-0.0", "0e5"])).tolist() == [base] * 3
     counts = [ids.tolist().count(base + bucket) for bucket in range(1, 5)]
     assert max(counts) - min(counts) <= 2
-    assert vocabulary.numeric_ids("amount", ["x", "", "nan", "-inf"]).tolist() == [UNK] * 4
-    assert vocabulary.numeric_ids("amount", ["-1e300", "1e300"]).tolist() == [base + 1, base + 4]
+    assert vocabulary.numeric_ids("amount", parse_numbers(["x", "", "nan", "-inf"])).tolist() == [UNK] * 4
+    assert vocabulary.numeric_ids("amount", parse_numbers(["-1e300", "1e300"])).tolist() == [base + 1, base + 4]
 
 
 def test_ids_do_not_overlap_and_fill_the_vocabulary(raw_folder):

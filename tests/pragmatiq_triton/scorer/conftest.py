@@ -27,8 +27,12 @@ class Exported:
         return self.network.config.text_dim
 
     @torch.inference_mode()
-    def expected(self, batch: Batch) -> np.ndarray:
-        return self.network(to_tensors(batch)).user_embedding.numpy()
+    def expected(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """User embeddings, and the states of the newest events, the embedding itself where there is none."""
+        encoded = self.network(to_tensors(batch))
+        users = encoded.user_embedding.numpy()
+        n_events, last = np.diff(batch.event_cu_seqlens), batch.event_cu_seqlens[1:] - 1
+        return users, np.where(n_events[:, None] > 0, encoded.event_states.numpy()[last], users)
 
     def batch(self, users: list[UserFeatures]) -> Batch:
         """``users``, each with texts of its own in embed mode."""

@@ -2,6 +2,7 @@ import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +23,25 @@ ROOT = Path(__file__).parents[3]
 def test_embeddings_are_the_networks(exported: Exported, users: list[UserFeatures], threads: int) -> None:
     batch = exported.batch(users)
     embeddings = Scorer(exported.folder, threads=threads).embed(batch)
-    assert embeddings.dtype == np.float32
-    np.testing.assert_allclose(embeddings, exported.expected(batch), atol=2e-5)
+    user_embedding, event_state = exported.expected(batch)
+    assert embeddings.user_embedding.dtype == embeddings.event_state.dtype == np.float32
+    np.testing.assert_allclose(embeddings.user_embedding, user_embedding, atol=2e-5)
+    np.testing.assert_allclose(embeddings.event_state, event_state, atol=2e-5)
+
+
+def test_the_event_mean_is_that_of_the_users_own_events(exported: Exported, users: list[UserFeatures]) -> None:
+    engine, batch = Scorer(exported.folder), exported.batch(users)
+    vectors, bounds = engine.event_vectors(batch), batch.event_cu_seqlens
+    zero = np.zeros((1, vectors.shape[1]), np.float32)
+    expected = [(vectors[a:b] if b > a else zero).mean(axis=0) for a, b in pairwise(bounds)]
+    np.testing.assert_allclose(engine.embed(batch).event_mean, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("variant", ["bpe", "embed"])
 def test_upstreams_embeddings(variant: str, tmp_path: Path) -> None:
     case = UpstreamCase(UPSTREAM / variant)
     export_graphs(load_run(case.folder / "run").network, tmp_path)
-    embeddings = Scorer(tmp_path).embed(case.batch(list(range(N_RECORDS))))
+    embeddings = Scorer(tmp_path).embed(case.batch(list(range(N_RECORDS)))).user_embedding
     np.testing.assert_allclose(embeddings, case.embeddings, atol=1e-5)
 
 
@@ -39,11 +50,11 @@ def test_an_embedding_is_the_same_whoever_shares_the_batch(
     exported: Exported, users: list[UserFeatures], threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Scorer(exported.folder, threads=threads)
-    together = engine.embed(exported.batch(users))
+    together = np.stack(engine.embed(exported.batch(users)))
     alone = [engine.embed(exported.batch([user])) for user in users]
-    np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-6)
+    np.testing.assert_allclose(together, np.concatenate(alone, axis=1), atol=1e-6)
     monkeypatch.setattr(scorer, "CHUNK_TOKENS", 16)
-    np.testing.assert_allclose(engine.embed(exported.batch(users[::-1])), together[::-1], atol=1e-6)
+    np.testing.assert_allclose(engine.embed(exported.batch(users[::-1])), together[:, ::-1], atol=1e-6)
 
 
 def test_event_vectors_depend_on_tokens_alone(exported: Exported, users: list[UserFeatures]) -> None:
@@ -53,7 +64,7 @@ def test_event_vectors_depend_on_tokens_alone(exported: Exported, users: list[Us
     events = batch.events.copy()
     events[:, Event.LOG_SECONDS :] = 1
     np.testing.assert_array_equal(engine.event_vectors(replace(batch, events=events)), vectors)
-    np.testing.assert_array_equal(engine.user_embeddings(batch, vectors), engine.embed(batch))
+    np.testing.assert_array_equal(engine.histories(batch, vectors), engine.embed(batch))
 
 
 @pytest.mark.parametrize("exported", ["embed"], indirect=True)
@@ -66,7 +77,7 @@ def test_texts_reach_the_event_vectors(exported: Exported, make_user: Callable[.
 
 
 def test_a_batch_without_users(exported: Exported) -> None:
-    assert Scorer(exported.folder).embed(exported.batch([])).shape == (0, exported.network.config.dim)
+    assert Scorer(exported.folder).embed(exported.batch([])).event_state.shape == (0, exported.network.config.dim)
 
 
 def test_concurrent_callers(exported: Exported, users: list[UserFeatures]) -> None:
@@ -89,7 +100,7 @@ def test_the_serving_environment_agrees(exported: Exported, users: list[UserFeat
         "from pragmatiq_triton.scorer import Scorer; "
         "assert np.__version__ < '2' and 'torch' not in sys.modules; "
         "folder, work = map(pathlib.Path, sys.argv[1:]); "
-        "np.save(work / 'out.npy', Scorer(folder).embed(Batch(**np.load(work / 'batch.npz'))))"
+        "np.save(work / 'out.npy', Scorer(folder).embed(Batch(**np.load(work / 'batch.npz'))).user_embedding)"
     )
     subprocess.run([python, "-c", script, exported.folder, tmp_path], check=True, cwd=ROOT)
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), exported.expected(batch), atol=2e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), exported.expected(batch)[0], atol=2e-5)
