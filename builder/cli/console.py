@@ -14,12 +14,15 @@ from rich.table import Table
 from pragmatiq_triton.errors import MissingDependencyError, PragmatiqError
 
 EXTRA_OF = {
+    "jinja2": "train",
     "lightning_fabric": "train",
+    "matplotlib": "train",
     "onnx": "train",
     "onnx_ir": "train",
     "onnxscript": "train",
     "pyarrow": "train",
     "safetensors": "train",
+    "sklearn": "train",
     "torch": "train",
     "transformers": "nemotron",
     "onnxruntime": "serve",

@@ -26,12 +26,11 @@ CHUNK_TOKENS = 512
 
 class Embeddings(NamedTuple):
     """Float32 [n_users, dim] each: ``user_embedding``, the history's state at its head; ``event_state``, the one at the
-    newest event (the head's without events); ``event_mean``, the mean of the event vectors (zero without events).
+    newest event (the head's without events).
     """
 
     user_embedding: Float32
     event_state: Float32
-    event_mean: Float32
 
 
 class Scorer:
@@ -86,7 +85,7 @@ class Scorer:
             np.diff(batch.profile_cu_seqlens),
             lambda rows: self._profile_encoder(tokens=batch.profile[rows], log_seconds=batch.profile_times[rows]),
         )
-        user_embedding, event_state, event_mean = np.zeros((3, batch.n_users, self.dim), np.float32)
+        user_embedding, event_state = np.empty((2, batch.n_users, self.dim), np.float32)
 
         def encode_history(user: int, encoder: Graph) -> None:
             events = slice(*batch.event_cu_seqlens[user : user + 2])
@@ -96,8 +95,6 @@ class Scorer:
                 calendar=batch.events[events, Event.HOUR :],
                 log_seconds=batch.events[events, Event.LOG_SECONDS],
             )
-            if events.stop > events.start:
-                event_mean[user] = event_vectors[events].mean(axis=0)
 
         if batch.n_users < self._threads:
             for user in range(batch.n_users):
@@ -105,7 +102,7 @@ class Scorer:
         else:
             longest_first = np.argsort(-np.diff(batch.event_cu_seqlens), kind="stable")
             self._each(lambda user: encode_history(user, self._history_encoder), longest_first)
-        return Embeddings(user_embedding, event_state, event_mean)
+        return Embeddings(user_embedding, event_state)
 
     def _encode(self, lengths: Int64, encoder: Callable[[Int64], Float32]) -> Float32:
         """Vectors [n, dim] of n sequences laid end to end; ``encoder`` gets rows [k, length] of k that are as long."""

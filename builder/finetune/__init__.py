@@ -1,0 +1,1 @@
+"""Fitting task heads: labels, splits, inputs, classifiers, calibration, LoRA."""

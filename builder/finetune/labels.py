@@ -1,0 +1,187 @@
+"""Labels of users and of single events, checked against the histories that they judge."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from builder.validation.arrays import (
+    Mask,
+    integers,
+    is_number,
+    is_string,
+    is_timestamp,
+    null_mask,
+    time_problems,
+    to_mask,
+)
+from pragmatiq_triton.batch import Int64
+from pragmatiq_triton.errors import DataError
+
+Kind = Literal["user", "event"]
+_KINDS: dict[str, Kind] = {"eval_ts": "user", "ts": "event"}
+_EXPECTED = "expected user_id, label and either eval_ts (labels of users) or ts (labels of events)"
+
+
+class History(Protocol):
+    """What labels need of a data set: its users and when their events were."""
+
+    @property
+    def user_ids(self) -> Sequence[str]:
+        """In the order of the users' numbers."""
+        ...
+
+    def event_times(self, user: int) -> Int64:
+        """Ascending, in microseconds since the epoch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRows:
+    """Moments of users, each with the class to predict from the history up to it.
+
+    ``kind`` "user": the history strictly before ``at`` is judged; "event": the one up to and including the event at
+    ``at``. ``users`` int64 [n], the data set's numbers; ``at`` int64 [n], microseconds since the epoch; ``labels``
+    int8 [n], 0 or 1; ``skipped``: for each reason that occurred, the number of rows left out.
+    """
+
+    kind: Kind
+    users: Int64
+    at: Int64
+    labels: npt.NDArray[np.int8]
+    skipped: dict[str, int]
+
+
+def read_labels(path: Path, data: History) -> LabelledRows:
+    """The usable rows of a label file, in its order: ``user_id``, ``label`` and ``eval_ts`` or ``ts``.
+
+    Left out and counted: rows without a label, of users that ``data`` does not have, that repeat an earlier row, and
+    of moments that have no history. Raises :class:`DataError` where the file contradicts itself or the contract, and
+    where the rest does not hold both classes. Rows are numbered from 0; a time without a zone is read as UTC.
+    """
+    table, time = _read(path)
+    rows = LabelledRows(
+        kind=_KINDS[time],
+        users=_user_numbers(path, table["user_id"], data),
+        at=_microseconds(path, time, table[time].combine_chunks()),
+        labels=_classes(path, table["label"].combine_chunks()),
+        skipped={},
+    )
+    rows = _without(rows, rows.labels < 0, "label missing")
+    rows = _without(rows, rows.users < 0, "user unknown")
+    rows = _without(rows, _duplicates(path, rows, data), "duplicate")
+    no_history = "no history before eval_ts" if rows.kind == "user" else "no event at ts"
+    rows = _without(rows, ~_has_history(rows, data), no_history)
+    classes = np.unique(rows.labels)
+    if len(classes) < 2:
+        found = f"{len(rows.labels)} of them usable" + (f", all labelled {classes[0]}" if len(classes) else "")
+        skipped = ", ".join(f"{count} {reason}" for reason, count in rows.skipped.items()) or "none"
+        raise DataError(
+            f"{path}: expected rows of both classes, got {table.num_rows} rows, {found}; skipped: {skipped}"
+        )
+    return rows
+
+
+def _read(path: Path) -> tuple[pa.Table, str]:
+    """The three columns, of types that fit, and the name of the time's."""
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            names: list[str] = file.schema_arrow.names
+            times = [name for name in _KINDS if name in names]
+            if len(times) != 1 or not {"user_id", "label"} <= set(names):
+                raise DataError(f"{path}: {_EXPECTED}, got {', '.join(names)}")
+            table = file.read(columns=["user_id", "label", *times])
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
+    if not table.num_rows:
+        raise DataError(f"{path}: has no rows")
+    for name, fits, expected in (
+        ("user_id", is_string, "a string"),
+        (times[0], is_timestamp, "a timestamp"),
+        ("label", is_number, "a number, 0 or 1"),
+    ):
+        column = table[name]
+        if not fits(column.type):
+            row = int(np.argmax(to_mask(column.is_valid())))
+            raise DataError(
+                f"{path}: row {row}: {name} is {column[row].as_py()!r} of type {column.type}, expected {expected}"
+            )
+    return table, times[0]
+
+
+def _user_numbers(path: Path, column: pa.ChunkedArray, data: History) -> Int64:
+    """The users' numbers int64 [n], -1 for those that ``data`` does not have."""
+    if column.null_count:
+        raise DataError(f"{path}: row {np.argmax(null_mask(column))}: user_id is null, expected a string")
+    names = column.cast(pa.large_string())
+    found = pc.index_in(names, value_set=pa.array(data.user_ids, pa.large_string()))
+    users = np.asarray(found.fill_null(-1).to_numpy(), np.int64)
+    if not np.any(users >= 0):
+        known = f"such as {data.user_ids[0]!r}" if len(data.user_ids) else "none at all"
+        raise DataError(
+            f"{path}: none of its users is in the data set: the file has users such as {names[0].as_py()!r}, "
+            f"the data set {known}; give the labels of the data that was tokenized"
+        )
+    return users
+
+
+def _microseconds(path: Path, name: str, column: pa.Array) -> Int64:
+    for problem, wrong in time_problems(column).items():
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            stored = f" (stored as {integers(column)[row]} {column.type.unit})" if column[row].is_valid else ""
+            raise DataError(f"{path}: row {row}: {name} {problem}{stored}, expected a time from 1970 to 9999")
+    return integers(column.cast(pa.timestamp("us", column.type.tz), safe=False))
+
+
+def _classes(path: Path, column: pa.Array) -> npt.NDArray[np.int8]:
+    """0 and 1 as int8 [n], -1 where the label is missing."""
+    labels = np.nan_to_num(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), nan=-1)
+    missing = to_mask(pc.is_null(column, nan_is_null=True))
+    wrong = ~missing & (labels != 0) & (labels != 1)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(f"{path}: row {row}: label is {column[row].as_py()!r}, expected 0 or 1")
+    return np.asarray(labels, np.int8)
+
+
+def _without(rows: LabelledRows, left_out: Mask, reason: str) -> LabelledRows:
+    if not left_out.any():
+        return rows
+    skipped = {**rows.skipped, reason: int(np.count_nonzero(left_out))}
+    return LabelledRows(rows.kind, rows.users[~left_out], rows.at[~left_out], rows.labels[~left_out], skipped)
+
+
+def _duplicates(path: Path, rows: LabelledRows, data: History) -> Mask:
+    """Rows that repeat an earlier one; :class:`DataError` where the two have different labels."""
+    order = np.lexsort((rows.at, rows.users))
+    users, at, labels = rows.users[order], rows.at[order], rows.labels[order]
+    again = (np.diff(users) == 0) & (np.diff(at) == 0)
+    contradicts = again & (np.diff(labels) != 0)
+    if contradicts.any():
+        first = np.argmax(contradicts)
+        raise DataError(
+            f"{path}: user {data.user_ids[users[first]]!r} has labels 0 and 1 at {at[first].astype('M8[us]')} UTC, "
+            "expected one of them; remove the wrong row"
+        )
+    duplicates = np.zeros(len(order), np.bool_)
+    duplicates[order[1:]] = again
+    return duplicates
+
+
+def _has_history(rows: LabelledRows, data: History) -> Mask:
+    """Whether there is an event before ``at`` (labels of users) or at it (labels of events), bool [n]."""
+    order = np.argsort(rows.users, kind="stable")
+    starts = np.flatnonzero(np.diff(rows.users[order], prepend=-1))
+    fits = np.zeros(len(order), np.bool_)
+    for of_user in np.split(order, starts)[1:]:
+        times = data.event_times(int(rows.users[of_user[0]]))
+        at = rows.at[of_user]
+        fits[of_user] = np.searchsorted(times, at) > 0 if rows.kind == "user" else np.isin(at, times)
+    return fits

@@ -1,0 +1,218 @@
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builder.finetune.labels import LabelledRows, read_labels
+from pragmatiq_triton.batch import Int64
+from pragmatiq_triton.errors import DataError
+
+SECOND = 1_000_000
+
+
+@dataclass
+class Histories:
+    """Users and the times of their events."""
+
+    times: dict[str, list[int]]
+
+    @property
+    def user_ids(self) -> list[str]:
+        return list(self.times)
+
+    def event_times(self, user: int) -> Int64:
+        return np.array(self.times[self.user_ids[user]], np.int64)
+
+
+DATA = Histories({"a": [1 * SECOND, 3 * SECOND, 3 * SECOND], "b": [2 * SECOND], "c": []})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "task.parquet"
+
+
+def write(path: Path, rows: list[tuple[Any, Any, Any]], time: str = "eval_ts", **types: pa.DataType) -> None:
+    """``rows`` of user, time in microseconds and label, in row groups of 3."""
+    kinds = {"user_id": pa.string(), time: pa.timestamp("us"), **types}
+    columns = zip(("user_id", time, "label"), zip(*rows, strict=True), strict=True)
+    pq.write_table(pa.table({k: pa.array(v, kinds.get(k)) for k, v in columns}), path, row_group_size=3)
+
+
+def triples(rows: LabelledRows) -> list[tuple[int, int, int]]:
+    return list(zip(rows.users.tolist(), rows.at.tolist(), rows.labels.tolist(), strict=True))
+
+
+def test_labels_of_users_judge_the_history_before_their_time(path: Path) -> None:
+    write(path, [("b", 2 * SECOND + 1, 1), ("a", 2 * SECOND, 0), ("b", 2 * SECOND, 1), ("c", 9 * SECOND, 0)])
+    rows = read_labels(path, DATA)
+    assert rows.kind == "user"
+    assert triples(rows) == [(1, 2 * SECOND + 1, 1), (0, 2 * SECOND, 0)]
+    assert rows.skipped == {"no history before eval_ts": 2}
+    assert (rows.users.dtype, rows.at.dtype, rows.labels.dtype) == (np.int64, np.int64, np.int8)
+
+
+def test_labels_of_events_need_an_event_at_exactly_their_time(path: Path) -> None:
+    write(
+        path,
+        [("b", 2 * SECOND, 1), ("a", 3 * SECOND, 0), ("a", 2 * SECOND, 1), ("c", SECOND, 1)],
+        "ts",
+        ts=pa.timestamp("us"),
+    )
+    rows = read_labels(path, DATA)
+    assert rows.kind == "event"
+    assert triples(rows) == [(1, 2 * SECOND, 1), (0, 3 * SECOND, 0)]
+    assert rows.skipped == {"no event at ts": 2}
+
+
+@pytest.mark.parametrize(
+    "user_type", [pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.string_view()], ids=str
+)
+@pytest.mark.parametrize("time_type", [pa.timestamp("ms"), pa.timestamp("ns", "Europe/London")], ids=str)
+@pytest.mark.parametrize(
+    ("label_type", "one", "zero"), [(pa.bool_(), True, False), (pa.float32(), 1.0, 0.0), (pa.uint8(), 1, 0)]
+)
+def test_every_encoding_of_the_columns_gives_the_same_rows(
+    path: Path, user_type: pa.DataType, time_type: pa.DataType, label_type: pa.DataType, one: Any, zero: Any
+) -> None:
+    per_microsecond = {"ms": 1 / 1000, "ns": 1000}[time_type.unit]
+    rows = [("b", 5 * SECOND, one), ("a", 4 * SECOND, None), ("x", SECOND, zero), ("a", 2 * SECOND, zero)]
+    scaled = [(user, int(at * per_microsecond), label) for user, at, label in rows]
+    write(path, scaled, user_id=user_type, eval_ts=time_type, label=label_type)
+    read = read_labels(path, DATA)
+    assert triples(read) == [(1, 5 * SECOND, 1), (0, 2 * SECOND, 0)]
+    assert read.skipped == {"label missing": 1, "user unknown": 1}
+
+
+def test_nan_is_a_missing_label(path: Path) -> None:
+    write(path, [("a", 2 * SECOND, float("nan")), ("a", 3 * SECOND, 0.0), ("b", 3 * SECOND, 1.0)])
+    assert read_labels(path, DATA).skipped == {"label missing": 1}
+
+
+def test_of_equal_rows_the_first_is_kept(path: Path) -> None:
+    write(path, [("b", 3 * SECOND, 1), ("a", 5 * SECOND, 0), ("b", 4 * SECOND, 0), ("b", 3 * SECOND, 1)])
+    rows = read_labels(path, DATA)
+    assert triples(rows) == [(1, 3 * SECOND, 1), (0, 5 * SECOND, 0), (1, 4 * SECOND, 0)]
+    assert rows.skipped == {"duplicate": 1}
+
+
+GOOD = [("a", 5 * SECOND, 0), ("b", 5 * SECOND, 1)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([*GOOD, ("a", 6 * SECOND, 2)], r"task\.parquet: row 2: label is 2, expected 0 or 1"),
+        ([("a", 6 * SECOND, -1), *GOOD], r"row 0: label is -1, expected 0 or 1"),
+        ([("a", 6 * SECOND, 0.5)], r"row 0: label is 0\.5, expected 0 or 1"),
+        ([("a", 6 * SECOND, float("inf"))], r"row 0: label is inf, expected 0 or 1"),
+        ([("a", 6 * SECOND, None), ("a", SECOND, "yes")], r"row 1: label is 'yes' of type string, expected a number"),
+        ([*GOOD, ("a", None, 1)], r"row 2: eval_ts is null, expected a time from 1970 to 9999"),
+        ([*GOOD, ("a", -1, 1)], r"row 2: eval_ts is before 1970 \(stored as -1 us\)"),
+        ([*GOOD, ("a", 253_402_300_800 * SECOND, 1)], r"row 2: eval_ts is after the year 9999"),
+        ([*GOOD, (None, SECOND, 1)], r"row 2: user_id is null"),
+        ([*GOOD, ("a", 5 * SECOND, 1)], r"user 'a' has labels 0 and 1 at 1970-01-01T00:00:05\.000000 UTC"),
+        (
+            [("x", SECOND, 1), ("y", SECOND, 0)],
+            r"none of its users is in the data set: .* 'x', the data set such as 'a'",
+        ),
+        ([("a", 5 * SECOND, 1), ("b", 5 * SECOND, 1)], r"got 2 rows, 2 of them usable, all labelled 1; skipped: none"),
+        (
+            [("a", 5 * SECOND, 0), ("x", 5 * SECOND, 1)],
+            r"got 2 rows, 1 of them usable, all labelled 0; skipped: 1 user",
+        ),
+        ([("a", SECOND, 0), ("c", SECOND, 1)], r"got 2 rows, 0 of them usable; skipped: 2 no history before eval_ts"),
+    ],
+)
+def test_a_row_that_breaks_the_contract_is_named(path: Path, rows: list[tuple[Any, Any, Any]], message: str) -> None:
+    write(path, rows)
+    with pytest.raises(DataError, match=message):
+        read_labels(path, DATA)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"user_id": ["a"], "label": [1]}, r"either eval_ts .* or ts .*, got user_id, label$"),
+        ({"user_id": ["a"], "ts": [1], "eval_ts": [1], "label": [1]}, r"got user_id, ts, eval_ts, label$"),
+        ({"user_id": ["a"], "ts": [1]}, r"expected user_id, label .*, got user_id, ts$"),
+        ({"user_id": ["a"], "ts": [1], "label": [1]}, r"row 0: ts is 1 of type int64, expected a timestamp"),
+        ({"user_id": [7], "ts": [1], "label": [1]}, r"row 0: user_id is 7 of type int64, expected a string"),
+        ({"user_id": [], "ts": [], "label": []}, r"has no rows"),
+    ],
+)
+def test_columns_that_do_not_fit_are_named(path: Path, columns: dict[str, list[Any]], message: str) -> None:
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(DataError, match=message):
+        read_labels(path, DATA)
+
+
+def test_a_file_that_is_not_parquet_is_named(path: Path) -> None:
+    with pytest.raises(DataError, match=r"task\.parquet: cannot be read as Parquet"):
+        read_labels(path, DATA)
+    path.write_text("user_id,eval_ts,label\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"task\.parquet: cannot be read as Parquet"):
+        read_labels(path, DATA)
+
+
+def test_a_data_set_without_users_is_said_to_have_none(path: Path) -> None:
+    write(path, GOOD)
+    with pytest.raises(DataError, match=r"'a', the data set none at all"):
+        read_labels(path, Histories({}))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    entries=st.dictionaries(
+        st.tuples(st.sampled_from("abcx"), st.integers(0, 5)),
+        st.tuples(st.sampled_from([0, 1, None]), st.integers(1, 2)),
+        min_size=1,
+    ),
+    histories=st.fixed_dictionaries({user: st.lists(st.integers(0, 5)).map(sorted) for user in "abc"}),
+    time=st.sampled_from(["eval_ts", "ts"]),
+    shuffle=st.randoms(use_true_random=False),
+)
+def test_rows_are_kept_and_counted_as_one_by_one(
+    tmp_path_factory: pytest.TempPathFactory,
+    entries: dict[tuple[str, int], tuple[int | None, int]],
+    histories: dict[str, list[int]],
+    time: str,
+    shuffle: Any,
+) -> None:
+    # One row of each class that is always usable, so that the file as a whole is.
+    histories = {**histories, "z": [0, 1]}
+    rows: list[tuple[str, int, int | None]] = [("z", 1, 0), ("z", 0 if time == "ts" else 2, 1)]
+    rows += [(user, at, label) for (user, at), (label, times) in entries.items() for _ in range(times)]
+    shuffle.shuffle(rows)
+
+    kept: list[tuple[int, int, int]] = []
+    skipped: Counter[str] = Counter()
+    seen = set()
+    for user, at, label in rows:
+        if label is None:
+            skipped["label missing"] += 1
+        elif user not in histories:
+            skipped["user unknown"] += 1
+        elif (user, at) in seen:
+            skipped["duplicate"] += 1
+        else:
+            seen.add((user, at))
+            if time == "ts" and at not in histories[user]:
+                skipped["no event at ts"] += 1
+            elif time == "eval_ts" and not any(event < at for event in histories[user]):
+                skipped["no history before eval_ts"] += 1
+            else:
+                kept.append((list(histories).index(user), at, label))
+
+    path = tmp_path_factory.mktemp("labels") / "task.parquet"
+    write(path, rows, time, **{time: pa.timestamp("us")})
+    read = read_labels(path, Histories(histories))
+    assert triples(read) == kept
+    assert read.skipped == skipped

@@ -1,0 +1,188 @@
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from builder.finetune.labels import LabelledRows
+from builder.finetune.splits import Split, SplitSettings, folds, split_rows
+from pragmatiq_triton.batch import Int64
+from pragmatiq_triton.errors import DataError
+
+SEEDS = st.integers(0, 2**32)
+
+
+class Sample:
+    """Rows of users at a few times, with labels drawn at random."""
+
+    def __init__(self, users: Int64, at: Int64, labels: Int64) -> None:
+        self.user_ids = [f"user-{user}" for user in users]
+        self.rows = LabelledRows("user", users, at, labels.astype(np.int8), {})
+
+    @classmethod
+    def drawn(cls, seed: int, n_times: int, n_users: int = 40, n_rows: int = 200) -> "Sample":
+        rng = np.random.default_rng(seed)
+        at = rng.integers(n_times, size=n_rows) * 1_000_000
+        return cls(rng.integers(n_users, size=n_rows), at, rng.integers(2, size=n_rows))
+
+    def take(self, numbers: Int64) -> "Sample":
+        return Sample(self.rows.users[numbers], self.rows.at[numbers], self.rows.labels[numbers])
+
+    def split(self, settings: SplitSettings = SplitSettings()) -> Split:
+        return split_rows(self.user_ids, self.rows, settings)
+
+    def parts_of_users(self, split: Split) -> dict[str, str]:
+        return {self.user_ids[row]: name for name, part in split.parts.items() for row in part}
+
+
+def split_or_assume(sample: Sample, split_settings: SplitSettings) -> Split:
+    try:
+        return sample.split(split_settings)
+    except DataError:
+        assume(False)
+        raise
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=SEEDS, split_seed=SEEDS, n_times=st.integers(1, 8), n_rows=st.integers(60, 200))
+def test_the_parts_share_no_row_and_no_user_and_tests_are_later(
+    seed: int, split_seed: int, n_times: int, n_rows: int
+) -> None:
+    sample = Sample.drawn(seed, n_times, n_rows=n_rows)
+    split = split_or_assume(sample, SplitSettings(seed=split_seed))
+    parts = [set(part.tolist()) for part in split.parts.values()]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == n_rows - split.left_out
+    assert all(np.all(np.diff(part) > 0) for part in split.parts.values())
+    users = [{sample.user_ids[row] for row in part} for part in parts]
+    assert sum(map(len, users)) == len(set.union(*users))
+    assert all(set(sample.rows.labels[part]) == {0, 1} for part in split.parts.values())
+    if split.cutoff is None:
+        assert split.left_out == 0
+    else:
+        early = np.concatenate([split.train, split.calibration])
+        assert sample.rows.at[early].max() <= split.cutoff < sample.rows.at[split.test].min()
+        assert all(np.bincount(sample.rows.labels[part]).min() >= 5 for part in split.parts.values())
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=SEEDS, split_seed=SEEDS, n_times=st.integers(1, 4))
+def test_more_users_and_another_order_leave_everyone_in_their_part(seed: int, split_seed: int, n_times: int) -> None:
+    larger = Sample.drawn(seed, n_times, n_users=80, n_rows=400)
+    numbers = np.random.default_rng(seed).permutation(np.flatnonzero(larger.rows.users < 40))
+    smaller = larger.take(numbers)
+    split_settings = SplitSettings(seed=split_seed)
+    before = smaller.parts_of_users(split_or_assume(smaller, split_settings))
+    after = larger.parts_of_users(split_or_assume(larger, split_settings))
+    shared = before.keys() & after.keys()
+    assert shared
+    assert {user: before[user] for user in shared} == {user: after[user] for user in shared}
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=SEEDS, n_times=st.integers(1, 8))
+def test_the_order_of_the_rows_does_not_matter(seed: int, n_times: int) -> None:
+    sample = Sample.drawn(seed, n_times)
+    order = np.random.default_rng(seed).permutation(len(sample.user_ids))
+    split = split_or_assume(sample, SplitSettings())
+    shuffled = sample.take(order).split()
+    assert shuffled.cutoff == split.cutoff
+    for name, part in split.parts.items():
+        assert set(order[shuffled.parts[name]]) == set(part)
+
+
+def test_users_are_divided_by_the_shares() -> None:
+    users = np.arange(6000)
+    sample = Sample(users, np.zeros_like(users), users % 2)
+    split = sample.split()
+    shares = [len(part) / len(users) for part in split.parts.values()]
+    assert shares == pytest.approx([0.5, 0.2, 0.3], abs=0.03)
+    other = sample.split(SplitSettings(test_share=0.1, calibration_share=0.4, seed=1))
+    assert len(other.test) / len(users) == pytest.approx(0.1, abs=0.03)
+    assert len(other.calibration) / len(users) == pytest.approx(0.4, abs=0.03)
+
+
+def test_another_seed_moves_users() -> None:
+    sample = Sample.drawn(seed=0, n_times=1)
+    seeds = [sample.parts_of_users(sample.split(SplitSettings(seed=seed))) for seed in (0, 1)]
+    assert seeds[0].keys() == seeds[1].keys()
+    assert seeds[0] != seeds[1]
+
+
+@pytest.mark.parametrize(("share", "last"), [(0.3, 6), (0.5, 4), (0.01, 8), (0.99, 0)])
+def test_the_cutoff_leaves_about_the_share_of_the_rows_after_it(share: float, last: int) -> None:
+    numbers = np.arange(10_000)
+    sample = Sample(numbers, numbers % 10, numbers // 10 % 2)
+    assert sample.split(SplitSettings(test_share_of_rows=share)).cutoff == last
+
+
+def test_rows_on_the_wrong_side_of_the_cutoff_are_left_out() -> None:
+    sample = Sample.drawn(seed=3, n_times=5, n_users=60, n_rows=600)
+    split = sample.split()
+    assert split.cutoff is not None
+    by_user = sample.split(SplitSettings(min_per_class=1000))
+    assert by_user.cutoff is None
+    for name, part in by_user.parts.items():
+        right_side = (sample.rows.at[part] > split.cutoff) == (name == "test")
+        assert split.parts[name].tolist() == part[right_side].tolist()
+
+
+def test_one_date_is_split_by_user_only() -> None:
+    split = Sample.drawn(seed=0, n_times=1).split()
+    assert (split.cutoff, split.left_out) == (None, 0)
+
+
+def test_dates_with_too_few_rows_of_a_class_are_split_by_user_only() -> None:
+    numbers = np.arange(1000)
+    early = numbers < 700
+    later_are_negative = Sample(numbers, np.where(early, 0, 1), np.where(early, numbers % 2, 0))
+    assert later_are_negative.split().cutoff is None
+
+    sample = Sample(numbers, np.where(early, 0, 1), numbers % 2)
+    split = sample.split()
+    assert split.cutoff == 0
+    rarest = min(np.bincount(sample.rows.labels[part]).min() for part in split.parts.values())
+    assert sample.split(SplitSettings(min_per_class=int(rarest))).cutoff == 0
+    assert sample.split(SplitSettings(min_per_class=int(rarest) + 1)).cutoff is None
+
+
+@pytest.mark.parametrize("lacking", ["train", "calibration", "test"])
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_part_without_a_class_is_named(lacking: str, label: int) -> None:
+    sample = Sample.drawn(seed=0, n_times=1)
+    part = sample.split().parts[lacking]
+    labels = sample.rows.labels.copy()
+    labels[part] = label
+    positives = len(part) * label
+    with pytest.raises(
+        DataError, match=rf"the {lacking} part has {len(part)} of 200 .*, {positives} of them positive.* another seed"
+    ):
+        Sample(sample.rows.users, sample.rows.at, labels).split()
+
+
+def test_shares_that_leave_no_one_to_train_are_refused() -> None:
+    with pytest.raises(msgspec.ValidationError, match="leave no user to train on"):
+        msgspec.convert({"test_share": 0.6, "calibration_share": 0.4}, SplitSettings)
+
+
+@settings(deadline=None, max_examples=60)
+@given(users=st.lists(st.integers(0, 30), min_size=5), n_folds=st.integers(2, 5), seed=SEEDS)
+def test_each_user_is_in_one_fold_and_folds_are_even(users: list[int], n_folds: int, seed: int) -> None:
+    assume(len(set(users)) >= n_folds)
+    user_ids = [f"user-{user}" for user in users]
+    fold = folds(user_ids, n_folds, seed)
+    of_user = dict(zip(user_ids, fold.tolist(), strict=True))
+    assert [of_user[user_id] for user_id in user_ids] == fold.tolist()
+    sizes = np.bincount(list(of_user.values()), minlength=n_folds)
+    assert len(sizes) == n_folds
+    assert sizes.max() - sizes.min() <= 1
+    assert folds(user_ids[::-1], n_folds, seed).tolist() == fold.tolist()[::-1]
+
+
+def test_folds_need_as_many_users() -> None:
+    with pytest.raises(DataError, match=r"3 folds need as many users, got 2"):
+        folds(["a", "b", "a"], 3, seed=0)
+
+
+def test_folds_depend_on_the_seed() -> None:
+    user_ids = [str(user) for user in range(50)]
+    assert folds(user_ids, 5, seed=0).tolist() != folds(user_ids, 5, seed=1).tolist()
