@@ -1,0 +1,43 @@
+"""The report: evaluations as one HTML file that needs nothing else, neither network nor other files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from builder.evaluation.metrics import METRICS
+from builder.evaluation.plots import plots, styles
+from builder.evaluation.result import Evaluation
+from builder.evaluation.wording import compared, in_words, number, verdict_lines
+
+TEMPLATE = "report.html.j2"
+
+
+def write_report(evaluations: Sequence[Evaluation], path: Path) -> None:
+    """Write ``path``: per evaluation its verdicts, metrics with intervals, differences, plots, splits and provenance.
+
+    The same evaluations always give the same bytes. Names are escaped. Needs matplotlib and jinja2, of the extra
+    ``train``.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(interval=in_words, number=number)
+    page = environment.get_template(TEMPLATE).render(
+        evaluations=[
+            {
+                "found": evaluation,
+                "verdicts": verdict_lines(evaluation),
+                "plots": plots(evaluation, salt=str(position)),
+                "styles": styles(evaluation),
+            }
+            for position, evaluation in enumerate(evaluations)
+        ],
+        metrics=METRICS,
+        compared=compared,
+    )
+    path.write_text(page, encoding="utf-8", newline="\n")
