@@ -18,18 +18,24 @@ def describe(path: Path | None) -> tuple[str, dict[str, Any]]:
     if path is None:
         return "This installation", _installation()
     if (path / "manifest.json").exists():
-        from builder.export.repository import altered_files, read_manifest
+        from builder.export.manifest import altered_files, read_manifest
 
         values = msgspec.to_builtins(read_manifest(path))
         return f"Model repository {path}", {**values, "files": len(values["files"]), "altered": altered_files(path)}
     if (path / "checkpoints").exists():
+        from builder.heads.saved import saved_heads
         from builder.runs import load_run
 
         run = load_run(path)
-        config = msgspec.to_builtins(run.network.config)
-        parameters = sum(parameter.numel() for parameter in run.network.parameters())
-        head = {"name": run.name, "origin": run.origin, "tokenizer_hash": run.tokenizer_hash}
-        return f"Run {path}", {**head, "text_encoder": run.text_encoder, "parameters": parameters, **config}
+        about = {
+            "name": run.name,
+            "origin": run.origin,
+            "tokenizer_hash": run.tokenizer_hash,
+            "text_encoder": run.text_encoder,
+            "tasks": {saved.head.task: saved.head.method for saved in saved_heads(path)},
+            "parameters": sum(parameter.numel() for parameter in run.network.parameters()),
+        }
+        return f"Run {path}", {**about, **msgspec.to_builtins(run.network.config)}
     if (path / "meta.json").exists():
         return f"Tokenized data set {path}", json.loads((path / "meta.json").read_text(encoding="utf-8"))
     raise ArtifactError(f"{path}: expected a run, a tokenized data set or a model repository")

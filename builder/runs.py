@@ -5,6 +5,7 @@
 ``checkpoints/last.pt`` in its stead.
 """
 
+import hashlib
 import json
 import os
 import pickle
@@ -94,6 +95,15 @@ def create_run(path: Path, settings: Mapping[str, Any], meta: Mapping[str, Any],
     Vocabulary.load(tokenizer_dir).save(path / "tokenizer")
     (path / "run.yaml").write_text(yaml.safe_dump(dict(settings), sort_keys=False), encoding="utf-8")
     (path / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+
+
+def weights_hash(network: PragmaNetwork) -> str:
+    """SHA-256 over the network's parameters: their names, shapes and float32 bytes, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name}{list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def save_checkpoint(

@@ -5,7 +5,7 @@ and an evaluation batch hold the same numbers in the same places.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TypeVar
 
@@ -111,6 +111,15 @@ def collate(users: Sequence[UserFeatures], text_vectors: Sequence[Float32], text
         text_vectors=_stack(list(text_vectors), np.zeros((0, text_dim), np.float32)),
         features=np.stack([user.features for user in users]) if users else np.zeros((0, 0), np.float32),
     )
+
+
+def newest_events(user: UserFeatures, most: int) -> UserFeatures:
+    """The user with the newest ``most`` events and their tokens; text numbers and times mean what they did."""
+    first = len(user.events) - most
+    if first <= 0:
+        return user
+    first_token = int(user.events[:first, Event.TOKENS].astype(np.int64).sum())
+    return replace(user, tokens=user.tokens[first_token:], events=user.events[first:])
 
 
 def _stack(arrays: list[npt.NDArray[Number]], empty: npt.NDArray[Number]) -> npt.NDArray[Number]:

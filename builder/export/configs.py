@@ -1,15 +1,72 @@
 """The models' ``config.pbtxt``: the templates, made exact for one run."""
 
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from pragmatiq_triton.tensors import EMBEDDING, TEXT_OFFSETS, TEXT_VECTORS, TEXTS
+from builder.export.layout import ENSEMBLE, SCORER, ScoringModel
+from pragmatiq_triton.tensors import EMBEDDING, FEATURES, SCORES, TEXT_OFFSETS, TEXT_VECTORS, TEXTS
+from pragmatiq_triton.tokenizer.features import HistoryFeatures
 
-ENSEMBLE = "scoring"
+TOKENIZER = "tokenizer"
 TEXT_EMBEDDER = "text_embedder"
+
+
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """The configs of one repository, by its sizes: a width of 0 means that there is no such tensor."""
+
+    dim: int
+    text_dim: int
+    features: HistoryFeatures
+
+    def tokenizer(self) -> ModelConfig:
+        """With the features that the heads read."""
+        config = self._read(TOKENIZER)
+        if self.features.level != "none":
+            config.parameters["features"].string_value = self.features.level
+        return config
+
+    def text_embedder(self) -> ModelConfig:
+        return self._read(TEXT_EMBEDDER)
+
+    def scorer(self, model: ScoringModel) -> ModelConfig:
+        """Under its own name, with the limit on events of the network that it holds."""
+        config = self._read(SCORER, len(model.heads))
+        config.name = model.scorer
+        if model.max_events:
+            config.parameters["max_events"].string_value = str(model.max_events)
+        return config
+
+    def ensemble(self, model: ScoringModel) -> ModelConfig:
+        """Leading to its own scorer, with the names of its tasks."""
+        config = self._read(ENSEMBLE, len(model.heads))
+        config.name = model.ensemble
+        config.parameters["tasks"].string_value = json.dumps(model.tasks)
+        for step in config.ensemble_scheduling.step:
+            if step.model_name == SCORER:
+                step.model_name = model.scorer
+        return config
+
+    def _read(self, model: str, n_tasks: int = 0) -> ModelConfig:
+        """The template with exact sizes, without the tensors that this repository does not have."""
+        n_features = len(self.features.names)
+        sizes = {EMBEDDING: [self.dim], FEATURES: [n_features], TEXT_VECTORS: [-1, self.text_dim]}
+        sizes |= {SCORES: [n_tasks]} if n_tasks else {}
+        path = template_folder() / model / "config.pbtxt"
+        config = text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
+        if not self.text_dim:
+            _drop(config, (TEXTS, TEXT_OFFSETS, TEXT_VECTORS), TEXT_EMBEDDER)
+        if not n_features:
+            _drop(config, (FEATURES,))
+        for tensor in [*config.input, *config.output]:
+            tensor.dims[:] = sizes.get(tensor.name, tensor.dims)
+        return config
 
 
 def template_folder() -> Path:
@@ -18,35 +75,15 @@ def template_folder() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "model_repository"
 
 
-def model_names(text_dim: int) -> list[str]:
-    """The models of a repository; without a text branch there is nothing to embed."""
-    return ["tokenizer", *([TEXT_EMBEDDER] if text_dim else []), "scorer", ENSEMBLE]
-
-
-def write_config(model: str, folder: Path, dim: int, text_dim: int) -> None:
-    """Write ``folder/config.pbtxt`` of ``model`` with exact sizes; BPE repositories have no tensors of text."""
-    config = text_format.Parse(
-        (template_folder() / model / "config.pbtxt").read_text(encoding="utf-8"), model_config_pb2.ModelConfig()
-    )
-    if not text_dim:
-        _drop_text(config)
-    for tensor in [*config.input, *config.output]:
-        if tensor.name == EMBEDDING:
-            tensor.dims[:] = [dim]
-        elif tensor.name == TEXT_VECTORS:
-            tensor.dims[:] = [-1, text_dim]
-    (folder / "config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
-
-
-def _drop_text(config: model_config_pb2.ModelConfig) -> None:
-    names = (TEXTS, TEXT_OFFSETS, TEXT_VECTORS)
+def _drop(config: ModelConfig, names: Collection[str], model: str | None = None) -> None:
+    """Leave out the tensors ``names`` and the step of ``model``, which makes them."""
     for tensors in (config.input, config.output):
         for tensor in [tensor for tensor in tensors if tensor.name in names]:
             tensors.remove(tensor)
     if not config.HasField("ensemble_scheduling"):
         return
     steps = config.ensemble_scheduling.step
-    for step in [step for step in steps if step.model_name == TEXT_EMBEDDER]:
+    for step in [step for step in steps if step.model_name == model]:
         steps.remove(step)
     for step in steps:
         for name in names:

@@ -1,7 +1,5 @@
-"""Assembling a Triton model repository: templates, tokenizer, graphs, table of text vectors and manifest."""
+"""Assembling a Triton model repository: templates, tokenizer, graphs, heads, text vectors, model card and manifest."""
 
-import hashlib
-import json
 import shutil
 import tempfile
 from importlib import metadata
@@ -9,32 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from builder.export.configs import ENSEMBLE, TEXT_EMBEDDER, model_names, template_folder, write_config
+from builder.export import manifest as manifests
+from builder.export.configs import TEXT_EMBEDDER, TOKENIZER, Templates, template_folder
 from builder.export.graphs import export_graphs
+from builder.export.layout import ENSEMBLE, SCORER, ScoringModel, features_of, require_fitted_to, scoring_models
+from builder.export.manifest import HeadEntry, Manifest, file_hashes, write_manifest
+from builder.export.model_card import write_model_card
+from builder.heads import heads_graph
+from builder.heads.lora import load_adapters, merged
+from builder.heads.saved import SavedHead, saved_heads
 from builder.progress import Progress, Silent
-from builder.runs import Run
+from builder.runs import Run, weights_hash
 from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.scorer.sessions import HEADS
+from pragmatiq_triton.tokenizer.features import HistoryFeatures
 
-MANIFEST = "manifest.json"
+MODEL_CARD = "MODEL_CARD.md"
 VERSION_FOLDER = "1"
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    """What a repository was made of; ``files`` maps each artifact's path in the repository to its SHA-256."""
-
-    format: int
-    run: str
-    origin: str
-    variant: str
-    tokenizer_hash: str
-    weights_hash: str
-    text_encoder: dict[str, Any] | None
-    tasks: list[str]
-    dim: int
-    vocab_size: int
-    versions: dict[str, str]
-    files: dict[str, str]
+PACKAGES = ("pragmatiq-triton", "torch", "onnx", "onnxscript")
 
 
 def export_repository(
@@ -45,14 +38,15 @@ def export_repository(
     text_model: Path | None = None,
     progress: Progress = Silent(),
 ) -> Manifest:
-    """Write the run as a complete model repository at ``out``; an older one there is replaced as a whole.
+    """Write the run with its task heads as a complete model repository at ``out``, replacing an older one as a whole.
 
     ``text_vectors``: an .npz of further strings and their vectors for the table. ``text_model``: the local folder of
     the frozen model, copied into the repository.
 
-    Raises :class:`ArtifactError` where ``out`` holds something that is no repository, or the text vectors do not fit.
+    Raises :class:`ArtifactError` where ``out`` holds something that is no repository, the text vectors do not fit, or a
+    head is incomplete or was fitted to another network or tokenizer.
     """
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
+    if out.exists() and any(out.iterdir()) and not (out / manifests.FILE).exists():
         raise ArtifactError(f"{out}: expected an empty folder or a model repository to replace; choose another --out")
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -67,76 +61,83 @@ def export_repository(
     return manifest
 
 
-def read_manifest(repository: Path) -> Manifest:
-    """Read a repository's manifest; :class:`ArtifactError` where there is none."""
-    try:
-        return msgspec.json.decode((repository / MANIFEST).read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError) as error:
-        raise ArtifactError(
-            f"{repository}: expected a model repository that `pragmatiq export` wrote: {error}"
-        ) from None
-
-
-def altered_files(repository: Path) -> list[str]:
-    """Paths of artifacts that are missing or no longer what the manifest says."""
-    files = read_manifest(repository).files
-    return [
-        name
-        for name, digest in files.items()
-        if not (repository / name).is_file() or _sha256(repository / name) != digest
-    ]
-
-
 def _write(run: Run, out: Path, text_vectors: Path | None, text_model: Path | None, progress: Progress) -> Manifest:
-    config = run.network.config
-    models = model_names(config.text_dim)
-    progress.stage("Writing the model repository", len(models) + 1)
-    for model in models:
-        version = out / model / VERSION_FOLDER
-        version.mkdir(parents=True)
-        write_config(model, out / model, config.dim, config.text_dim)
-        if model != ENSEMBLE:
-            shutil.copyfile(template_folder() / model / VERSION_FOLDER / "model.py", version / "model.py")
-        progress.advance(1)
-    run.vocabulary.save(out / "tokenizer" / VERSION_FOLDER)
-    export_graphs(run.network, out / "scorer" / VERSION_FOLDER)
-    spec = None
-    if TEXT_EMBEDDER in models:
-        # A BPE export imports none of the text branch's code.
-        from builder.export.text_table import write_text_encoder
+    network = run.network.config
+    weights = weights_hash(run.network)
+    heads = saved_heads(run.path)
+    require_fitted_to(heads, run.tokenizer_hash, weights)
+    models = scoring_models(heads)
+    features = features_of(heads, run.vocabulary)
+    templates = Templates(network.dim, network.text_dim, features)
 
-        spec = write_text_encoder(run, out / TEXT_EMBEDDER / VERSION_FOLDER, text_vectors, text_model)
-    elif text_vectors or text_model:
-        raise ArtifactError(f"{run.path}: a BPE run has no text vectors; leave out --text-vectors and --text-model")
+    progress.stage("Writing the model repository", 2 + len(models))
+    run.vocabulary.save(_add_model(out, templates.tokenizer(), TOKENIZER))
     progress.advance(1)
+    spec = _add_text_embedder(run, out, templates, text_vectors, text_model)
+    progress.advance(1)
+    for model in models:
+        _add_scorer(run, weights, model, features, _add_model(out, templates.scorer(model), SCORER))
+        _add_model(out, templates.ensemble(model), ENSEMBLE)
+        progress.advance(1)
+
     manifest = Manifest(
-        format=1,
+        format=manifests.FORMAT,
         run=run.name,
         origin=run.origin,
-        variant="embed" if config.text_dim else "bpe",
+        variant="embed" if network.text_dim else "bpe",
         tokenizer_hash=run.tokenizer_hash,
-        weights_hash=weights_hash(run),
-        text_encoder=msgspec.to_builtins(spec) if spec else None,
-        tasks=[],
-        dim=config.dim,
-        vocab_size=config.vocab_size,
-        versions={name: metadata.version(name) for name in ("pragmatiq-triton", "torch", "onnx", "onnxscript")},
-        files={str(path.relative_to(out)): _sha256(path) for path in sorted(out.rglob("*")) if path.is_file()},
+        weights_hash=weights,
+        text_encoder=spec,
+        tasks={model.ensemble: model.tasks for model in models},
+        heads=[_entry(saved, model) for model in models for saved in model.heads],
+        dim=network.dim,
+        vocab_size=network.vocab_size,
+        versions={name: metadata.version(name) for name in PACKAGES},
+        files={},
     )
-    text = json.dumps(msgspec.to_builtins(manifest), indent=1, ensure_ascii=False)
-    (out / MANIFEST).write_text(text, encoding="utf-8")
+    write_model_card(run, manifest, heads, out / MODEL_CARD)
+    manifest = msgspec.structs.replace(manifest, files=file_hashes(out))
+    write_manifest(manifest, out)
     return manifest
 
 
-def weights_hash(run: Run) -> str:
-    """SHA-256 over the network's parameters: their names, shapes and float32 bytes, in the order of their names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(run.network.state_dict().items()):
-        digest.update(f"{name}{list(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def _add_model(out: Path, config: ModelConfig, template: str) -> Path:
+    """Write a model's config and, but for an ensemble, its code; returns the folder for its artifacts."""
+    version: Path = out / config.name / VERSION_FOLDER
+    version.mkdir(parents=True)
+    (version.parent / "config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
+    if not config.HasField("ensemble_scheduling"):
+        shutil.copyfile(template_folder() / template / VERSION_FOLDER / "model.py", version / "model.py")
+    return version
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _add_text_embedder(
+    run: Run, out: Path, templates: Templates, text_vectors: Path | None, text_model: Path | None
+) -> dict[str, Any] | None:
+    """The encoder's settings; without a text branch there is nothing to embed."""
+    if not templates.text_dim:
+        if text_vectors or text_model:
+            raise ArtifactError(f"{run.path}: a BPE run has no text vectors; leave out --text-vectors and --text-model")
+        return None
+    # A BPE export imports none of the text branch's code.
+    from builder.export.text_table import write_text_encoder
+
+    folder = _add_model(out, templates.text_embedder(), TEXT_EMBEDDER)
+    settings: dict[str, Any] = msgspec.to_builtins(write_text_encoder(run, folder, text_vectors, text_model))
+    return settings
+
+
+def _add_scorer(run: Run, weights: str, model: ScoringModel, features: HistoryFeatures, folder: Path) -> None:
+    network = run.network
+    if model.adapted:
+        network = merged(network, load_adapters(model.adapted.adapters_file, weights))
+    export_graphs(network, folder)
+    if model.heads:
+        dims = dict.fromkeys(("user_embedding", "event_state"), network.config.dim)
+        graph = heads_graph([saved.head for saved in model.heads], dims, features.names)
+        (folder / HEADS).write_bytes(graph.SerializeToString())
+
+
+def _entry(saved: SavedHead, model: ScoringModel) -> HeadEntry:
+    head = saved.head
+    return HeadEntry(task=head.task, method=head.method, kind=head.kind, model=model.ensemble, sha256=saved.sha256)

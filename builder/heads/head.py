@@ -52,11 +52,7 @@ class Head:
     info: dict[str, Any]
 
     def __post_init__(self) -> None:
-        if not _TASK.fullmatch(self.task):
-            raise ConfigError(
-                f"task {self.task!r}: expected 1 to 64 letters (A-Z, a-z), digits, '_', '.' or '-', "
-                "the first a letter or a digit; rename the task"
-            )
+        check_task(self.task)
         for name, value, known in (("method", self.method, Method), ("kind", self.kind, Kind)):
             if value not in get_args(known):
                 raise ConfigError(f"task {self.task}: {name} {value!r}, expected one of {', '.join(get_args(known))}")
@@ -67,6 +63,15 @@ class Head:
                 f"task {self.task}: inputs {self.inputs} with feature names {self.feature_names}: "
                 "name the columns exactly where 'features' is an input"
             )
+
+
+def check_task(task: str) -> None:
+    """Raises :class:`ConfigError` unless ``task`` can be a folder's name and a key of the answer."""
+    if not _TASK.fullmatch(task):
+        raise ConfigError(
+            f"task {task!r}: expected 1 to 64 letters (A-Z, a-z), digits, '_', '.' or '-', "
+            "the first a letter or a digit; rename the task"
+        )
 
 
 def save_head(head: Head, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Triton model ``scorer``: tokens, times and text vectors in; scores and embedding out."""
+"""Triton model ``scorer``: tokens, times, text vectors and features in; scores and embedding out."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from pragmatiq_triton.serving.stage import Stage, StageModel
 
 class TritonPythonModel(StageModel):
     name = "scorer"
-    input_names = ("tokens", "events", "profile", "profile_times", "text_vectors")
+    input_names = ("tokens", "events", "profile", "profile_times", "text_vectors", "features")
 
     def load(self, folder: Path, parameters: dict[str, str]) -> Stage:
         return ScorerStage.load(folder, parameters)

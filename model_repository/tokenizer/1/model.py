@@ -1,4 +1,4 @@
-"""Triton model ``tokenizer``: JSON records in; tokens, times and distinct strings out."""
+"""Triton model ``tokenizer``: JSON records in; tokens, times, distinct strings and features out."""
 
 from pathlib import Path
 

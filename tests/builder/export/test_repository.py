@@ -1,19 +1,26 @@
 import json
-import shutil
 
 import msgspec
 import numpy as np
 import pytest
+import torch
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from builder.export.configs import template_folder
-from builder.export.repository import altered_files, export_repository, read_manifest
+from builder.export.manifest import altered_files, read_manifest
+from builder.export.repository import export_repository
+from builder.heads.lora import merged
+from builder.network import to_tensors
 from builder.runs import load_run
+from pragmatiq_triton.batch import collate
 from pragmatiq_triton.errors import ArtifactError
-from pragmatiq_triton.records import RecordLimits
+from pragmatiq_triton.records import RecordLimits, decode_record
+from pragmatiq_triton.scorer import Scorer
 from pragmatiq_triton.text_encoders import TextEncoderSpec
-from tests.conftest import UPSTREAM
+from pragmatiq_triton.tokenizer import Tokenizer
+from tests.builder.export.heads_case import lora, probe, run_with, some_adapters
+from tests.conftest import RECORDS, UPSTREAM
 
 
 def config_of(repository, model):
@@ -32,29 +39,40 @@ def test_manifest_says_what_is_there(repository, run, variant):
     assert altered_files(repository) == []
 
 
-def test_an_altered_artifact_is_found(repository, tmp_path):
-    copy = shutil.copytree(repository, tmp_path / "copy")
-    (copy / "scorer" / "1" / "model.py").write_text("import this\n", encoding="utf-8")
-    (copy / "tokenizer" / "1" / "tokenizer.hash").unlink()
-    assert altered_files(copy) == ["scorer/1/model.py", "tokenizer/1/tokenizer.hash"]
-
-
-def test_configs_fit_the_variant(repository, variant):
-    """Every tensor of a step is one that the step's model declares, with one producer."""
+def test_models_fit_the_variant(repository, variant):
     models = sorted(path.name for path in repository.iterdir() if path.is_dir())
     assert models == sorted(["scorer", "scoring", "tokenizer"] + (["text_embedder"] if variant == "embed" else []))
-    ensemble = config_of(repository, "scoring")
-    produced = {tensor.name for tensor in ensemble.input}
-    for step in ensemble.ensemble_scheduling.step:
-        config = config_of(repository, step.model_name)
-        assert {tensor.name for tensor in config.input} == set(step.input_map)
-        assert {tensor.name for tensor in config.output} == set(step.output_map)
-        assert set(step.input_map.values()) <= produced
-        produced |= set(step.output_map.values())
-        assert config.WhichOneof("scheduling_choice") == "dynamic_batching"
-        assert config.max_batch_size == ensemble.max_batch_size
-        assert all(tensor.allow_ragged_batch or list(tensor.dims) == [1] for tensor in config.input)
-    assert {tensor.name for tensor in ensemble.output} <= produced
+    assert all(config_of(repository, model).name == model for model in models)
+
+
+def test_without_heads_nothing_tells_of_them(repository):
+    assert (read_manifest(repository).tasks, read_manifest(repository).heads) == ({"scoring": []}, [])
+    assert not list(repository.rglob("heads.onnx"))
+    assert not [path for path in repository.rglob("config.pbtxt") if "features" in path.read_text(encoding="utf-8")]
+
+
+def test_a_lone_head_with_adapters_changes_the_network(tmp_path):
+    run = run_with(tmp_path / "run", "bpe", lora(max_events=4))
+    manifest = export_repository(run, tmp_path / "repository")
+    (entry,) = manifest.heads
+    assert manifest.tasks == {"scoring": ["loan"]}
+    assert (entry.task, entry.method, entry.kind, entry.model) == ("loan", "lora", "event", "scoring")
+    scorer = tmp_path / "repository" / "scorer"
+    assert config_of(scorer.parent, "scorer").parameters["max_events"].string_value == "4"
+    batch = collate([Tokenizer(run.vocabulary)(decode_record(RECORDS[11]))], [])
+    with torch.inference_mode():
+        adapted = merged(run.network, some_adapters(run))(to_tensors(batch, "cpu")).user_embedding
+        plain = run.network(to_tensors(batch, "cpu")).user_embedding
+    served = Scorer(scorer / "1").embed(batch).user_embedding
+    np.testing.assert_allclose(served, adapted, rtol=0, atol=1e-5)
+    assert np.abs(served - plain.numpy()).max() > 1e-2
+
+
+def test_a_head_of_other_weights_stops_the_export(tmp_path):
+    run = run_with(tmp_path / "run", "bpe", probe(weights_hash="0" * 64))
+    with pytest.raises(ArtifactError, match="head churn: fitted with weights_hash 0000"):
+        export_repository(run, tmp_path / "repository")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_the_templates_state_the_limits_that_the_code_has():
@@ -110,8 +128,3 @@ def test_text_vectors_of_another_width_are_refused(tmp_path):
     np.savez(wrong, texts=np.array('["a"]'), vectors=np.zeros((1, 32), np.float32))
     with pytest.raises(ArtifactError, match=r"64 numbers.*\[1, 32\]"):
         export_repository(load_run(UPSTREAM / "embed" / "run"), tmp_path / "out", text_vectors=wrong)
-
-
-def test_no_manifest_no_repository(tmp_path):
-    with pytest.raises(ArtifactError, match="pragmatiq export"):
-        read_manifest(tmp_path)

@@ -2,7 +2,6 @@ import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +26,6 @@ def test_embeddings_are_the_networks(exported: Exported, users: list[UserFeature
     assert embeddings.user_embedding.dtype == embeddings.event_state.dtype == np.float32
     np.testing.assert_allclose(embeddings.user_embedding, user_embedding, atol=2e-5)
     np.testing.assert_allclose(embeddings.event_state, event_state, atol=2e-5)
-
-
-def test_the_event_mean_is_that_of_the_users_own_events(exported: Exported, users: list[UserFeatures]) -> None:
-    engine, batch = Scorer(exported.folder), exported.batch(users)
-    vectors, bounds = engine.event_vectors(batch), batch.event_cu_seqlens
-    zero = np.zeros((1, vectors.shape[1]), np.float32)
-    expected = [(vectors[a:b] if b > a else zero).mean(axis=0) for a, b in pairwise(bounds)]
-    np.testing.assert_allclose(engine.embed(batch).event_mean, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("variant", ["bpe", "embed"])

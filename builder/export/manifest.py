@@ -1,0 +1,90 @@
+"""What a model repository says of itself: where it comes from, its tasks, and every file's hash."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pragmatiq_triton.errors import ArtifactError
+
+FILE = "manifest.json"
+FORMAT = 2
+
+
+class HeadEntry(msgspec.Struct, frozen=True):
+    """A task's head: the scoring ``model`` that answers with it, and the SHA-256 of its ``head.json``."""
+
+    task: str
+    method: str
+    kind: str
+    model: str
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a repository was made of.
+
+    ``tasks`` maps each scoring model to its tasks, in the order of its scores; ``files`` maps each artifact's path in
+    the repository to its SHA-256.
+    """
+
+    format: int
+    run: str
+    origin: str
+    variant: str
+    tokenizer_hash: str
+    weights_hash: str
+    text_encoder: dict[str, Any] | None
+    tasks: dict[str, list[str]]
+    heads: list[HeadEntry]
+    dim: int
+    vocab_size: int
+    versions: dict[str, str]
+    files: dict[str, str]
+
+
+class _Formatted(msgspec.Struct):
+    format: int
+
+
+def write_manifest(manifest: Manifest, repository: Path) -> None:
+    """Write ``manifest`` into ``repository``."""
+    text = json.dumps(msgspec.to_builtins(manifest), indent=1, ensure_ascii=False)
+    (repository / FILE).write_text(text, encoding="utf-8")
+
+
+def read_manifest(repository: Path) -> Manifest:
+    """Read a repository's manifest; :class:`ArtifactError` where there is none of this version's."""
+    try:
+        content = (repository / FILE).read_bytes()
+        found = msgspec.json.decode(content, type=_Formatted).format
+        if found != FORMAT:
+            raise ArtifactError(f"{repository / FILE}: format {found}, expected {FORMAT}; export the run again")
+        return msgspec.json.decode(content, type=Manifest)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ArtifactError(
+            f"{repository}: expected a model repository that `pragmatiq export` wrote: {error}"
+        ) from None
+
+
+def altered_files(repository: Path) -> list[str]:
+    """Paths of artifacts that are missing or no longer what the manifest says."""
+    files = read_manifest(repository).files
+    return [
+        name
+        for name, digest in files.items()
+        if not (repository / name).is_file() or _sha256(repository / name) != digest
+    ]
+
+
+def file_hashes(repository: Path) -> dict[str, str]:
+    """The SHA-256 of every file below ``repository``, by its path there."""
+    files = (path for path in sorted(repository.rglob("*")) if path.is_file())
+    return {str(path.relative_to(repository)): _sha256(path) for path in files}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

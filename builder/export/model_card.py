@@ -1,0 +1,105 @@
+"""The model card: what a repository's models are, what they were fitted to, how good they are, and where they end."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from builder.export.manifest import Manifest
+from builder.heads.saved import SavedHead
+from builder.runs import Run
+from pragmatiq_triton.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from builder.evaluation.result import Evaluation
+
+TEMPLATE = "model_card.md.j2"
+CALIBRATORS = {"Platt": "Platt scaling", "Isotonic": "Isotonic regression"}
+PROVENANCE = ("label_file", "labels_sha256", "created")
+# An underscore inside a word is no emphasis.
+_MARKUP = re.compile(r"[\\`*\[\]<>|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+
+
+def write_model_card(run: Run, manifest: Manifest, heads: Sequence[SavedHead], path: Path) -> None:
+    """Write ``path``, in Markdown, from the run, its heads' notes and, where they have one, their evaluations.
+
+    The same run gives the same bytes; whatever users name is escaped. Raises :class:`ArtifactError` for an evaluation
+    that cannot be read.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(text=_text, code=_code)
+    entries = {entry.task: entry for entry in manifest.heads}
+    tasks = [
+        {
+            "head": saved.head,
+            "calibrator": CALIBRATORS[type(saved.head.calibrator).__name__],
+            "entry": entries[saved.head.task],
+            "provenance": {name: saved.head.info[name] for name in PROVENANCE if saved.head.info.get(name)},
+            "evaluation": _evaluated(saved),
+        }
+        for saved in heads
+    ]
+    page = environment.get_template(TEMPLATE).render(run=run, manifest=manifest, tasks=tasks)
+    path.write_text(page, encoding="utf-8", newline="\n")
+
+
+def _evaluated(saved: SavedHead) -> dict[str, Any] | None:
+    """What the card says of a head's evaluation, in words; None before there is one."""
+    if not saved.evaluation_file.exists():
+        return None
+    # Needs scikit-learn, which an export without evaluations does not.
+    from builder.evaluation.metrics import METRICS
+    from builder.evaluation.wording import compared, in_words, number
+
+    found = _read_evaluation(saved.evaluation_file)
+    columns = {found.candidate: found.metrics[found.candidate], **found.metrics}
+    calibration = found.calibration
+    return {
+        "found": found,
+        "models": list(columns),
+        "metrics": {
+            METRICS[metric].label + (" ↓" if METRICS[metric].lower_is_better else " ↑"): {
+                "values": [in_words(values[metric]) for values in columns.values()],
+                "verdicts": [compared(values[metric], _text(name)) for name, values in found.differences.items()],
+            }
+            for metric in METRICS
+        },
+        "calibration": calibration
+        and {
+            METRICS[metric].label: (number(before, 5), number(calibration.after[metric], 5))
+            for metric, before in calibration.before.items()
+        },
+    }
+
+
+def _read_evaluation(file: Path) -> "Evaluation":
+    from builder.evaluation.result import Evaluation
+
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Evaluation)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ArtifactError(f"{file}: cannot be read ({error}); evaluate the task again") from error
+
+
+def _text(value: Any) -> str:
+    """Prose on one line, of which Markdown takes nothing for markup."""
+    words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return _MARKUP.sub(lambda match: f"\\{match[0]}", " ".join(words.split()))
+
+
+def _code(value: str) -> str:
+    """A name in code type; a table ends at a bar even there."""
+    words = " ".join(value.split()).replace("`", "'").replace("|", "\\|")
+    return f"`{words}`"

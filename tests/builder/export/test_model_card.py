@@ -1,0 +1,162 @@
+import re
+
+import msgspec
+import numpy as np
+import pytest
+
+from builder.evaluation import Split, evaluate_scores
+from builder.evaluation.wording import compared, in_words
+from builder.export.manifest import FORMAT, HeadEntry, Manifest
+from builder.export.model_card import write_model_card
+from builder.heads.saved import saved_heads
+from pragmatiq_triton.errors import ArtifactError
+from tests.builder.export.heads_case import lora, probe, run_with
+
+INFO = {
+    "rows": {
+        "train": {"rows": 4001, "positives": 1203, "users": 2005},
+        "calibration": {"rows": 807, "positives": 241, "users": 409},
+        "test": {"rows": 611, "positives": 163, "users": 307},
+    },
+    "cutoff": "2017-07-01T00:00:00",
+    "left_out": 77,
+    "skipped": {"no event before | eval_ts": 31},
+    "label_file": "a|b_`c`.parquet",
+    "labels_sha256": "ab" * 32,
+    "settings": {"method": "probe", "split": {"seed": 0}},
+}
+
+
+def evaluation_of(task, baseline="counts"):
+    rng = np.random.default_rng(0)
+    labels = rng.random(200) < 0.3
+    informed, guessed = (1 / (1 + np.exp(1 - strength * labels - rng.normal(size=200))) for strength in (2, 0.3))
+    return evaluate_scores(
+        labels.astype(int),
+        np.arange(200).astype(str),
+        {"probe": informed, baseline: guessed},
+        "probe",
+        task=task,
+        kind="user",
+        method="probe",
+        run="run",
+        protocol="held-out users",
+        train=Split(10, 5, 10),
+        uncalibrated=informed**2,
+        calibration_method="platt",
+        replicates=50,
+    )
+
+
+@pytest.fixture
+def card(tmp_path):
+    """Writes the card of a run with heads and evaluations, whose files are ``cut``."""
+
+    def write(*heads, evaluations=(), cut=None, origin="upstream"):
+        run = run_with(tmp_path / "run", "bpe", *heads)
+        saved = saved_heads(run.path)
+        for evaluation in evaluations:
+            file = run.path / "heads" / evaluation.task / "evaluation.json"
+            file.write_bytes(msgspec.json.encode(evaluation)[:cut])
+        manifest = Manifest(
+            format=FORMAT,
+            run=run.name,
+            origin=origin,
+            variant="bpe",
+            tokenizer_hash=run.tokenizer_hash,
+            weights_hash="cd" * 32,
+            text_encoder=None,
+            tasks={"scoring": [each.head.task for each in saved]},
+            heads=[HeadEntry(h.head.task, h.head.method, h.head.kind, "scoring", h.sha256) for h in saved],
+            dim=64,
+            vocab_size=9,
+            versions={"torch": "2.0"},
+            files={},
+        )
+        pages = []
+        for name in ("one.md", "other.md"):
+            write_model_card(run, manifest, saved, tmp_path / name)
+            pages.append((tmp_path / name).read_text(encoding="utf-8"))
+        assert pages[0] == pages[1]
+        assert str(tmp_path) not in pages[0]
+        return pages[0]
+
+    return write
+
+
+def tables(page):
+    """Each table as rows of cells; a bar behind a backslash parts no cells."""
+    blocks = re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE)
+    return [[re.split(r"(?<!\\)\|", row)[1:-1] for row in block.splitlines()] for block in blocks]
+
+
+def test_what_fine_tuning_noted_is_told(card):
+    page = card(probe(**INFO))
+    for counts in INFO["rows"].values():
+        assert " | ".join(str(count) for count in counts.values()) in page
+    for fact in ("2017-07-01T00:00:00", "77 rows were of no part", "ab" * 32, "cd" * 32, 'split: {"seed": 0}'):
+        assert fact in page
+    assert "Training and calibration rows are at or before" in page
+    assert re.search(r"SHA-256 \| `[0-9a-f]{64}`", page)
+
+
+def test_an_evaluation_is_told_in_its_own_words(card):
+    found = evaluation_of("churn")
+    page = card(probe(**INFO), evaluations=[found])
+    assert "Not evaluated" not in page
+    for metric in ("roc_auc", "brier", "recall_at_1pct"):
+        assert in_words(found.metrics["probe"][metric]) in page
+        assert in_words(found.metrics["counts"][metric]) in page
+        assert compared(found.differences["counts"][metric], "counts") in page
+    assert f"{found.calibration.before['log_loss']:.5f}" in page
+
+
+def test_without_an_evaluation_the_card_says_so_for_that_task(card):
+    page = card(probe(**INFO), lora(max_events=256), evaluations=[evaluation_of("churn")])
+    churn, loan = page.split("## Task loan")
+    assert "Not evaluated" not in churn
+    assert "`pragmatiq evaluate`" in loan
+    assert "the newest 256 events" in loan
+
+
+def test_nothing_is_needed(card):
+    page = card(probe(), lora())
+    assert "What it was fitted to was not recorded." in page
+    assert "It reads all events of a history." in page
+    assert "None" not in page
+
+
+def test_a_run_without_tasks_has_a_card(card):
+    page = card()
+    assert "## Task" not in page
+    assert "It has no tasks" in page
+    assert "eval_ts" not in page
+
+
+def test_no_name_breaks_a_table_or_becomes_markup(card):
+    found = evaluation_of("churn", baseline="a|b\n*c* [d](e)")
+    page = card(probe(**INFO), evaluations=[found], origin="x | _y_\n| z")
+    assert len(tables(page)) == 6
+    for table in tables(page):
+        assert len({len(row) for row in table}) == 1, table
+    assert "\\*c\\* \\[d\\](e)" in page
+    assert "\\_y\\_" in page
+    assert "`a\\|b_'c'.parquet`" in page
+
+
+def test_every_heading_and_table_stands_apart(card):
+    """Markdown takes a table for a paragraph's next line, and a heading's next line for its text."""
+    lines = card(probe(**INFO), lora(), evaluations=[evaluation_of("churn")]).split("\n")
+    for before, line, after in zip(lines, lines[1:], lines[2:], strict=False):
+        if line.startswith("#"):
+            assert before == after == ""
+        if line.startswith("|") and not before.startswith("|"):
+            assert before == ""
+        assert (before, line, after) != ("", "", "")
+    assert lines[0].startswith("# ")
+    assert lines[-1] == ""
+
+
+def test_a_damaged_evaluation_is_named(card):
+    with pytest.raises(ArtifactError, match=r"churn/evaluation\.json.*evaluate the task again"):
+        card(probe(), evaluations=[evaluation_of("churn")], cut=100)
