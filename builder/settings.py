@@ -1,11 +1,31 @@
 """Reading the YAML files that commands take settings from."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import yaml
 
 from pragmatiq_triton.errors import ConfigError
+
+Settings = TypeVar("Settings", bound=msgspec.Struct)
+
+
+def load_settings(kind: type[Settings], path: Path | None, overrides: Mapping[str, Any]) -> Settings:
+    """The settings in the YAML file ``path`` (defaults where it says nothing), with ``overrides`` on top.
+
+    Raises :class:`ConfigError` for an unknown key, naming the known ones, and for a value that does not fit.
+    """
+    source = str(path) if path else "settings"
+    values = {**read_settings(path), **overrides}
+    if unknown := [str(key) for key in values if key not in kind.__struct_fields__]:
+        known = ", ".join(kind.__struct_fields__)
+        raise ConfigError(f"{source}: there is no setting {', '.join(unknown)}; choose from {known}")
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}: {error}") from error
 
 
 def read_settings(path: Path | None) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from msgspec import Meta, Struct
 
 from builder.finetune.labels import LabelledRows
-from builder.validation.arrays import Mask
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
 
@@ -64,23 +63,35 @@ def split_rows(user_ids: Sequence[str], rows: LabelledRows, settings: SplitSetti
     part. Without two distinct times, or enough rows of each class on the right side of the cutoff, the split is by
     user only. Raises :class:`DataError` where even then a part lacks a class.
     """
-    draws = _draws(user_ids, settings.seed, b"split")
-    tests = draws < settings.test_share
-    calibrates = ~tests & (draws < settings.test_share + settings.calibration_share)
     cutoff = _cutoff(rows.at, settings.test_share_of_rows)
     if cutoff is not None:
-        split = _split(tests, calibrates, (rows.at > cutoff) == tests, cutoff)
+        split = split_at(user_ids, rows, settings, cutoff)
         if all(_rarer_class(rows, part) >= settings.min_per_class for part in split.parts.values()):
             return split
-    split = _split(tests, calibrates, np.ones(len(tests), np.bool_), None)
+    split = split_at(user_ids, rows, settings, None)
     for name, part in split.parts.items():
         if not _rarer_class(rows, part):
             raise DataError(
-                f"the {name} part has {len(part)} of {len(tests)} labelled rows, {rows.labels[part].sum()} of them "
+                f"the {name} part has {len(part)} of {len(user_ids)} labelled rows, {rows.labels[part].sum()} of them "
                 f"positive, expected both classes; give more labels, other shares ({settings.test_share} test, "
                 f"{settings.calibration_share} calibration) or another seed ({settings.seed})"
             )
     return split
+
+
+def split_at(user_ids: Sequence[str], rows: LabelledRows, settings: SplitSettings, cutoff: int | None) -> Split:
+    """Divide ``rows`` by user, and by time at ``cutoff`` unless it is None; a part may come out empty."""
+    draws = _draws(user_ids, settings.seed, b"split")
+    tests = draws < settings.test_share
+    calibrates = ~tests & (draws < settings.test_share + settings.calibration_share)
+    used = np.ones(len(tests), np.bool_) if cutoff is None else (rows.at > cutoff) == tests
+    return Split(
+        train=np.flatnonzero(used & ~tests & ~calibrates),
+        calibration=np.flatnonzero(used & calibrates),
+        test=np.flatnonzero(used & tests),
+        cutoff=cutoff,
+        left_out=int(np.count_nonzero(~used)),
+    )
 
 
 def folds(user_ids: Sequence[str], n_folds: int, seed: int) -> Int64:
@@ -114,16 +125,6 @@ def _cutoff(at: Int64, share: float) -> int | None:
         return None
     later = len(at) - np.cumsum(counts)[:-1]
     return int(times[np.argmin(np.abs(later - share * len(at)))])
-
-
-def _split(tests: Mask, calibrates: Mask, used: Mask, cutoff: int | None) -> Split:
-    return Split(
-        train=np.flatnonzero(used & ~tests & ~calibrates),
-        calibration=np.flatnonzero(used & calibrates),
-        test=np.flatnonzero(used & tests),
-        cutoff=cutoff,
-        left_out=int(np.count_nonzero(~used)),
-    )
 
 
 def _rarer_class(rows: LabelledRows, part: Int64) -> int:

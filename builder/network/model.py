@@ -19,6 +19,15 @@ class Encoded(NamedTuple):
     user_embedding: Tensor
 
 
+class TokenVectors(NamedTuple):
+    """``events`` [T, d] and ``profiles`` [P, d]: embedded tokens; ``evt`` and ``usr`` [1, d]: the two special ones."""
+
+    events: Tensor
+    profiles: Tensor
+    evt: Tensor
+    usr: Tensor
+
+
 class PragmaNetwork(nn.Module):
     """Event, profile and history encoders over one token table; parameter names are upstream's."""
 
@@ -36,6 +45,16 @@ class PragmaNetwork(nn.Module):
 
     def forward(self, batch: BatchTensors) -> Encoded:
         """Encode every user of ``batch``; users without events or profile are legal."""
+        tokens = self.embed_tokens(batch)
+        event_vectors, token_states = self.encode_events(tokens, batch.events)
+        profile_vectors = self.encode_profiles(tokens, batch.profiles, batch.profile_times)
+        user_embedding, event_states = self.encode_histories(
+            profile_vectors, event_vectors + self.calendar(batch.calendar), batch.histories, batch.event_times
+        )
+        return Encoded(token_states, event_states, user_embedding)
+
+    def embed_tokens(self, batch: BatchTensors) -> TokenVectors:
+        """What the event and the profile encoder read of ``batch``."""
         tokens, special = self.embed(
             torch.cat([batch.key_ids, batch.profile_key_ids]),
             torch.cat([batch.value_ids, batch.profile_value_ids]),
@@ -46,22 +65,30 @@ class PragmaNetwork(nn.Module):
         if self.text_proj is not None:
             text = self.text_proj(batch.text_vectors).index_select(0, batch.text_index)
             event_tokens = event_tokens.index_add(0, batch.text_tokens, text.to(event_tokens.dtype))
+        return TokenVectors(event_tokens, profile_tokens, special[:1], special[1:])
 
-        n_events, n_users = len(batch.event_times), batch.n_users
-        events, token_states = self._encode(
-            self.event_encoder, special[:1].expand(n_events, -1), event_tokens, batch.events
-        )
-        profiles, _ = self._encode(
-            self.profile_encoder, special[1:].expand(n_users, -1), profile_tokens, batch.profiles, batch.profile_times
-        )
-        users, event_states = self._encode(
-            self.history_encoder, profiles, events + self.calendar(batch.calendar), batch.histories, batch.event_times
-        )
-        return Encoded(token_states, event_states, users)
+    def encode_events(self, tokens: TokenVectors, packing: Packing) -> tuple[Tensor, Tensor]:
+        """The events' vectors [E, d] before the calendar term, and the states [T, d] of their tokens."""
+        heads = tokens.evt.expand(_n_sequences(packing), -1)
+        return self._encode(self.event_encoder, heads, tokens.events, packing)
+
+    def encode_profiles(self, tokens: TokenVectors, packing: Packing, times: Tensor) -> Tensor:
+        """The users' profile vectors [U, d]; ``times`` float32 [P] in log-seconds."""
+        heads = tokens.usr.expand(_n_sequences(packing), -1)
+        return self._encode(self.profile_encoder, heads, tokens.profiles, packing, times)[0]
+
+    def encode_histories(
+        self, profile_vectors: Tensor, event_vectors: Tensor, packing: Packing, times: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The user embeddings [U, d] and the history states [E, d] of the events.
+
+        ``event_vectors`` [E, d] have their calendar term; ``times`` float32 [E] in log-seconds.
+        """
+        return self._encode(self.history_encoder, profile_vectors, event_vectors, packing, times)
 
     def _encode(
         self, encoder: Encoder, heads: Tensor, items: Tensor, packing: Packing, times: Tensor | None = None
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor, Tensor]:
         """Run ``encoder`` on heads [S, d] (at time 0) and items [n, d]; both come back in their own order."""
         rotation = None
         if times is not None:
@@ -69,7 +96,12 @@ class PragmaNetwork(nn.Module):
             rotation = rotary(packed_times, self.config.head_dim, self.config.rope_base)
         packed = torch.cat([heads, items]).index_select(0, packing.gather)
         states = encoder(packed, packing.groups, rotation).index_select(0, packing.restore)
-        return states.split([len(heads), len(items)])  # type: ignore[no-any-return]
+        head_states, item_states = states.split([len(heads), len(items)])
+        return head_states, item_states
+
+
+def _n_sequences(packing: Packing) -> int:
+    return sum(n for n, _ in packing.groups)
 
 
 def _initialize(module: nn.Module) -> None:

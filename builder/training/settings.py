@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
+from builder import settings
 from builder.objective import Masking
-from builder.settings import read_settings
-from pragmatiq_triton.errors import ConfigError
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -64,16 +62,5 @@ OPERATIONAL = frozenset({"accelerator", "max_skipped", "log_every", "validate_ev
 
 
 def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> PretrainSettings:
-    """The settings in the YAML file ``path`` (defaults where it says nothing), with ``overrides`` on top.
-
-    Raises :class:`ConfigError` for an unknown key, naming the known ones, and for a value that does not fit.
-    """
-    source = str(path) if path else "settings"
-    values = {**read_settings(path), **(overrides or {})}
-    if unknown := [str(key) for key in values if key not in PretrainSettings.__struct_fields__]:
-        known = ", ".join(PretrainSettings.__struct_fields__)
-        raise ConfigError(f"{source}: there is no setting {', '.join(unknown)}; choose from {known}")
-    try:
-        return msgspec.convert(values, PretrainSettings)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {error}") from error
+    """The settings of pre-training in the YAML file ``path``, with ``overrides`` on top; :class:`ConfigError`."""
+    return settings.load_settings(PretrainSettings, path, overrides or {})
