@@ -59,7 +59,7 @@ def pretrain_command(
         run = pretrain(TokenizedDataset(tok), settings, runs_root, name, resume.value, progress)
     show(f"Run {run}", {"run": str(run), **MetricsFile(run / "metrics.jsonl").last()}, json)
     if not json:
-        stderr.print(f"next: pragmatiq export {run} --out REPOSITORY")
+        stderr.print(f"next: pragmatiq finetune {tok} --run {run} --label PARQUET --task NAME")
 
 
 def export(
@@ -85,7 +85,10 @@ def export(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write a run as a complete Triton model repository: ONNX graphs, tokenizer, text vectors, manifest."""
+    """Write a run as a complete Triton model repository: ONNX graphs, task heads, tokenizer, text vectors, model card.
+
+    A LoRA task becomes a model of its own, scoring_TASK, unless it is the run's only task.
+    """
     import msgspec
 
     from builder.export.repository import export_repository
@@ -96,7 +99,9 @@ def export(
             load_run(run), out, text_vectors=text_vectors, text_model=text_model, progress=progress
         )
     values = msgspec.to_builtins(manifest)
-    show(f"Model repository in {out}", values if json else values | {"files": len(manifest.files)}, json)
+    tasks = {task: model for model, named in manifest.tasks.items() for task in named}
+    short = {"tasks": tasks or "none", "heads": len(manifest.heads), "files": len(manifest.files)}
+    show(f"Model repository in {out}", values if json else values | short, json)
     if not json:
         _warn_without_server()
         stderr.print(f"next: pragmatiq serve {out}")

@@ -1,6 +1,7 @@
 """What heads read of labelled rows, made by the exported network as a server makes it of the same history."""
 
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -8,18 +9,21 @@ import msgspec
 import numpy as np
 
 from builder.dataset.store import TokenizedDataset
-from builder.finetune.labels import LabelledRows
+from builder.finetune.classifiers import Array
+from builder.finetune.labels import Kind, LabelledRows
 from builder.progress import Progress, Silent
-from pragmatiq_triton.batch import Float32, Int64, Token, UserFeatures, collate
+from pragmatiq_triton.batch import Float32, Int64, Token, UserFeatures, collate, newest_events
 from pragmatiq_triton.scorer import Scorer
 from pragmatiq_triton.tokenizer import EncodedRecord, Tokenizer, assemble
+from pragmatiq_triton.tokenizer.assemble import newest
+from pragmatiq_triton.tokenizer.features import FeatureLevel
 from pragmatiq_triton.tokenizer.moment import encoded_before, encoded_until
 
 ROWS_PER_CALL = 16
 """Histories of one call: enough for every core, few enough to stay small."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class HeadInputs:
     """Float32, a row per label: ``user_embedding`` and ``event_state`` [n, dim]; ``features`` and ``counts`` [n, ...],
     what the tokenizer and the raw-count baseline say of the same history.
@@ -40,18 +44,44 @@ class HeadInputs:
 
     @classmethod
     def load(cls, path: Path, key: str) -> "HeadInputs | None":
-        """The inputs kept at ``path``, None where there are none or they were made of something else."""
-        if not path.is_file():
+        """The inputs kept at ``path``; None where none can be read or they were made of something else."""
+        try:
+            with np.load(path) as kept:
+                return cls(*(kept[field.name] for field in fields(cls))) if str(kept["key"]) == key else None
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             return None
-        with np.load(path) as kept:
-            if str(kept["key"]) != key:
-                return None
-            return cls(*(kept[field.name] for field in fields(cls)))
 
 
-def history_at(record: EncodedRecord, at: int, kind: str) -> EncodedRecord:
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledInputs:
+    """n rows to fit, calibrate or score: ``inputs`` with the names of their features' columns, ``labels`` 0 or 1 [n],
+    and ``users`` [n], whose rows they are.
+    """
+
+    inputs: HeadInputs
+    feature_names: Sequence[str]
+    labels: Array
+    users: Array
+
+    def rows(self, rows: Int64) -> "LabelledInputs":
+        """Some of the rows."""
+        return LabelledInputs(self.inputs.rows(rows), self.feature_names, self.labels[rows], self.users[rows])
+
+
+def history_at(record: EncodedRecord, at: int, kind: Kind) -> EncodedRecord:
     """What a label of ``kind`` may see: strictly before ``at``, or up to and including the event at ``at``."""
     return encoded_before(record, at) if kind == "user" else encoded_until(record, at)
+
+
+def row_features(data: TokenizedDataset, rows: LabelledRows, level: FeatureLevel) -> Float32:
+    """The features alone of every row, float32 [n, n_features]."""
+    tokenizer = Tokenizer(data.vocabulary, level)
+    features = np.zeros((len(rows.users), len(tokenizer.features.names)), np.float32)
+    for user, numbers in _rows_by_user(rows.users):
+        record = data.encoded(user)
+        for row in numbers.tolist():
+            features[row] = tokenizer.user(history_at(record, int(rows.at[row]), rows.kind)).features
+    return features
 
 
 def head_inputs(
@@ -66,9 +96,6 @@ def head_inputs(
 
     ``max_events``: newest events of each history that the network reads, all that the tokenizer keeps by default.
     """
-    config = data.config
-    if max_events is not None:
-        config = msgspec.structs.replace(config, max_events_per_user=min(max_events, config.max_events_per_user))
     tokenizer = Tokenizer(data.vocabulary, "all")
     counted = CountedKeys(data)
     n, dim = len(rows.users), scorer.dim
@@ -78,28 +105,29 @@ def head_inputs(
         features=np.zeros((n, len(tokenizer.features.names)), np.float32),
         counts=np.zeros((n, counted.width), np.float32),
     )
+    most = min(max_events or data.config.max_events_per_user, data.config.max_events_per_user)
     progress.stage("Reading histories at their moments", n)
     for user, numbers in _rows_by_user(rows.users):
         record = data.encoded(user)
-        last = history_at(record, int(rows.at[numbers].max()), rows.kind)
-        vectors = _event_vectors(data, last, scorer)
+        histories = [history_at(record, int(at), rows.kind) for at in rows.at[numbers]]
+        stops = [len(history.event_ts) for history in histories]
+        first = max(min(stops) - most, 0)
+        vectors = _event_vectors(data, newest(histories[int(np.argmax(stops))], max(stops) - first), scorer)
         for start in range(0, len(numbers), ROWS_PER_CALL):
-            chosen = numbers[start : start + ROWS_PER_CALL]
+            call = slice(start, start + ROWS_PER_CALL)
             users: list[UserFeatures] = []
             event_vectors: list[Float32] = []
-            for row in chosen.tolist():
-                history = history_at(record, int(rows.at[row]), rows.kind)
+            for row, history, stop in zip(numbers[call].tolist(), histories[call], stops[call], strict=True):
                 whole = tokenizer.user(history)
                 inputs.features[row] = whole.features
                 inputs.counts[row] = counted(history)
-                read = assemble(history, config)
-                n_events = len(history.event_ts)
-                event_vectors.append(vectors[n_events - len(read.events) : n_events])
+                read = newest_events(whole, most)
+                event_vectors.append(vectors[stop - first - len(read.events) : stop - first])
                 # The tokens are in the event vectors already.
-                users.append(replace(read, tokens=np.zeros((0, 4), np.int32), texts=()))
+                users.append(replace(read, tokens=read.tokens[:0]))
             embeddings = scorer.histories(collate(users, []), np.concatenate(event_vectors))
-            inputs.user_embedding[chosen] = embeddings.user_embedding
-            inputs.event_state[chosen] = embeddings.event_state
+            inputs.user_embedding[numbers[call]] = embeddings.user_embedding
+            inputs.event_state[numbers[call]] = embeddings.event_state
         progress.advance(len(numbers))
     return inputs
 
@@ -129,5 +157,6 @@ def _rows_by_user(users: Int64) -> Iterator[tuple[int, Int64]]:
 
 
 def _event_vectors(data: TokenizedDataset, record: EncodedRecord, scorer: Scorer) -> Float32:
+    """Of all events of ``record``, also those beyond ``max_events_per_user``, float32 [n_events, dim]."""
     config = msgspec.structs.replace(data.config, max_events_per_user=max(len(record.event_ts), 1))
     return scorer.event_vectors(data.collate([assemble(record, config)]))

@@ -1,17 +1,26 @@
 """Where training runs, and in which precision."""
 
 import logging
+from typing import Literal, Protocol
 
 import torch
 from lightning_fabric import Fabric
-
-from builder.training.settings import PretrainSettings
 
 # It announces the precision on every start; run.yaml says it.
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
-def make_fabric(settings: PretrainSettings) -> Fabric:
+class DeviceSettings(Protocol):
+    """The settings that say where to compute, and in which precision."""
+
+    @property
+    def accelerator(self) -> Literal["auto", "cpu", "cuda"]: ...
+
+    @property
+    def precision(self) -> Literal["auto", "32-true", "bf16-mixed"]: ...
+
+
+def make_fabric(settings: DeviceSettings) -> Fabric:
     """Lightning Fabric on one CPU or GPU, in the settings' precision or in what ``auto`` finds."""
     fabric = Fabric(accelerator=settings.accelerator, devices=1)
     precision = settings.precision

@@ -1,11 +1,22 @@
 """Muon for the encoders' matrices, AdamW for the rest, and their common rate over time."""
 
 import math
+from typing import Protocol
 
 from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
 from builder.training.settings import PretrainSettings
+
+
+class Schedule(Protocol):
+    """How many steps there are, and how many of them warm up."""
+
+    @property
+    def max_steps(self) -> int: ...
+
+    @property
+    def warmup_steps(self) -> int: ...
 
 
 def make_optimizers(model: nn.Module, settings: PretrainSettings) -> tuple[Optimizer, Optimizer]:
@@ -27,11 +38,11 @@ def make_optimizers(model: nn.Module, settings: PretrainSettings) -> tuple[Optim
     return muon, adamw
 
 
-def rate(step: int, settings: PretrainSettings) -> float:
+def rate(step: int, schedule: Schedule) -> float:
     """Factor of the peak rates at ``step`` (from 1): linear warm-up, then a cosine down to 0 after ``max_steps``."""
-    if step <= settings.warmup_steps:
-        return step / settings.warmup_steps
-    done = (step - settings.warmup_steps - 1) / max(1, settings.max_steps - settings.warmup_steps)
+    if step <= schedule.warmup_steps:
+        return step / schedule.warmup_steps
+    done = (step - schedule.warmup_steps - 1) / max(1, schedule.max_steps - schedule.warmup_steps)
     return 0.5 * (1 + math.cos(math.pi * done))
 
 

@@ -10,7 +10,9 @@ from builder.heads import Head, Isotonic, Linear, Platt, Trees, heads_graph, loa
 from pragmatiq_triton.errors import ArtifactError, ConfigError
 from tests.builder.heads.cases import DIMS, FEATURES, random_head, random_linear, random_trees
 
-KINDS = [(classifier, calibrator) for classifier in ("linear", "trees", "stacked") for calibrator in ("platt", "isotonic")]
+KINDS = [
+    (classifier, calibrator) for classifier in ("linear", "trees", "stacked") for calibrator in ("platt", "isotonic")
+]
 
 
 def some_head() -> Head:

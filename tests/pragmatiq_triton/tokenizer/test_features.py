@@ -108,6 +108,8 @@ def test_numbers_beyond_float32_stay_finite():
     got = read(make_tokenizer(), [(NOW, {"amount": "1e300"}), (NOW, {"amount": "nan"}), (NOW, {"amount": "x"})])
     assert got["amount.all.max"] == np.finfo(np.float32).max
     assert got["events"] == 3
+    sums = read(make_tokenizer(), [(NOW, {"amount": "3e38"}), (NOW, {"amount": "3e38"})])
+    assert sums["amount.all.sum"] == np.finfo(np.float32).max
 
 
 def test_only_the_newest_events_count():

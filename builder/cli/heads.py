@@ -1,0 +1,137 @@
+"""Commands that fit task heads to a run and say how good they are: finetune, evaluate."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from builder.cli.console import RichProgress, show, stderr
+from builder.cli.options import Config, Json
+
+Tok = Annotated[Path, typer.Argument(help="Tokenized data set.", exists=True, file_okay=False)]
+RunFolder = Annotated[
+    Path, typer.Option("--run", help="A run, ours or the upstream toolkit's.", exists=True, file_okay=False)
+]
+Label = Annotated[
+    Path,
+    typer.Option(
+        help="Parquet with user_id, label and eval_ts (a forecast about the user) or ts (a judgement of one event).",
+        exists=True,
+        dir_okay=False,
+    ),
+]
+Task = Annotated[str, typer.Option(help="Name of the task: the key of its probability in every answer.")]
+
+
+class Method(StrEnum):
+    """How a head is fitted."""
+
+    PROBE = "probe"
+    LORA = "lora"
+    HYBRID = "hybrid"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("finetune")(finetune_command)
+    app.command("evaluate")(evaluate_command)
+
+
+def finetune_command(
+    tok: Tok,
+    run: RunFolder,
+    label: Label,
+    task: Task,
+    method: Annotated[
+        Method | None,
+        typer.Option(
+            help="probe: a classifier on the frozen network, many tasks for one forward. hybrid: beside it an "
+            "analyst's features, computed from the same record. lora: adapters that change the network for this task "
+            "alone, and cost a model of their own. Default: probe, or what the config says."
+        ),
+    ] = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Fit a task head on a trained run, calibrate it on held-out users, and save it beside the run.
+
+    A forecast sees the history strictly before eval_ts; an event is judged by the history up to and including it. No
+    user is in two of the training, calibration and test parts, and test labels are later ones where dates allow.
+    """
+    from builder.dataset.store import TokenizedDataset
+    from builder.finetune.finetune import finetune, head_folder
+    from builder.finetune.settings import FinetuneSettings
+    from builder.runs import load_run
+    from builder.settings import load_settings
+
+    settings = load_settings(FinetuneSettings, config, {"method": method.value} if method else {})
+    loaded = load_run(run)
+    with RichProgress() as progress:
+        head = finetune(loaded, TokenizedDataset(tok), label, task, settings, progress)
+    info = head.info
+    values: dict[str, Any] = {
+        "head": str(head_folder(loaded, task)),
+        "method": head.method,
+        "classifier": info["classifier"],
+        "calibrator": info["calibrator"],
+        **{name: f"{part['rows']:,} rows, {part['positives']:,} positive" for name, part in info["rows"].items()},
+        "cutoff": info["cutoff"] or "none: split by user only",
+        "left_out": info["left_out"],
+        "skipped": info["skipped"] or "none",
+    }
+    show(f"Head {task} of run {run}", {"task": task, "kind": head.kind, **info} if json else values, json)
+    if not json:
+        stderr.print(f"next: pragmatiq evaluate {tok} --run {run} --label {label} --task {task}")
+
+
+def evaluate_command(
+    tok: Tok,
+    run: RunFolder,
+    label: Label,
+    task: Task,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for evaluation.json and evaluation.html; default: the head's.", file_okay=False),
+    ] = None,
+    folds: Annotated[
+        int,
+        typer.Option(
+            help="Cross-validate: fit anew for each of so many folds of users, on all dates. Tighter intervals than "
+            "the one held-out part, but no date separates training from test. 0: the held-out part.",
+            min=0,
+        ),
+    ] = 0,
+    replicates: Annotated[int, typer.Option(help="Draws of users for the 95 % intervals.", min=40)] = 1000,
+    json: Json = False,
+) -> None:
+    """Measure a head on rows that it has not seen, against two baselines, with intervals over users.
+
+    The baselines, raw counts and an analyst's features, are fitted to the same rows. A difference is called better or
+    worse only where its 95 % interval leaves out zero. The numbers go into the model card at the next export.
+    """
+    import msgspec
+
+    from builder.dataset.store import TokenizedDataset
+    from builder.evaluate import REPORT_FILE, evaluate
+    from builder.evaluation import verdict_lines
+    from builder.finetune.finetune import head_folder
+    from builder.runs import load_run
+
+    loaded = load_run(run)
+    with RichProgress() as progress:
+        result = evaluate(
+            loaded, TokenizedDataset(tok), label, task, out, n_folds=folds, replicates=replicates, progress=progress
+        )
+    if json:
+        show(task, msgspec.to_builtins(result), as_json=True)
+        return
+    rows = {
+        f"{model}: {metric}": f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
+        for model, estimates in result.metrics.items()
+        for metric, estimate in estimates.items()
+    }
+    show(f"{task}: {result.protocol}", rows, as_json=False)
+    for line in [*verdict_lines(result), *result.cautions]:
+        stderr.print(line, markup=False, highlight=False, soft_wrap=True)
+    stderr.print(f"report: {(out or head_folder(loaded, task)) / REPORT_FILE}")

@@ -1,0 +1,217 @@
+"""``pragmatiq evaluate``: a task's head against two baselines on rows that neither has seen."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from builder.dataset.store import TokenizedDataset
+from builder.evaluation import Evaluation, evaluate_scores, write_report
+from builder.evaluation import Split as Counts
+from builder.finetune.classifiers import Array
+from builder.finetune.encoding import check_same_tokenizer, encode_rows, users_of
+from builder.finetune.finetune import INPUTS_FILE, date_of, file_hash, head_folder
+from builder.finetune.fitting import BASELINES, baseline_inputs, calibrated, fit_baseline, score
+from builder.finetune.inputs import LabelledInputs
+from builder.finetune.labels import LabelledRows, read_labels
+from builder.finetune.methods import fit_task
+from builder.finetune.settings import FinetuneSettings
+from builder.finetune.splits import Split, folds, split_at
+from builder.heads import Head, load_head
+from builder.heads.lora import load_adapters, merged
+from builder.heads.saved import SavedHead
+from builder.progress import Progress, Silent
+from builder.runs import Run, weights_hash
+from pragmatiq_triton.batch import Float32
+from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
+
+RESULT_FILE, REPORT_FILE = "evaluation.json", "evaluation.html"
+CALIBRATION_SHARE = 0.2
+"""Of the users that a fold does not test."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Case:
+    """The head in ``folder``, fitted to ``run`` with ``settings``, and the labelled rows that are to judge it."""
+
+    run: Run
+    data: TokenizedDataset
+    rows: LabelledRows
+    users: Array
+    head: Head
+    folder: Path
+    settings: FinetuneSettings
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outcome:
+    """What ``heads`` (one for each fold) and baselines made of the rows that they were not fitted to.
+
+    ``columns`` [n_test] each: ``labels``, ``users``, the probabilities ``candidate`` and ``uncalibrated`` of the heads,
+    and those of each of :data:`BASELINES`; ``counts``: what the heads were fitted to and calibrated on.
+    """
+
+    heads: list[Head]
+    columns: dict[str, Array]
+    counts: dict[str, Counts]
+
+
+def evaluate(
+    run: Run,
+    data: TokenizedDataset,
+    label_file: Path,
+    task: str,
+    out: Path | None = None,
+    *,
+    n_folds: int = 0,
+    replicates: int = 1000,
+    progress: Progress = Silent(),
+) -> Evaluation:
+    """Evaluate the head of ``task`` on the test part of ``label_file``, as it was split for fine-tuning, or in folds.
+
+    The baselines are fitted to the same rows and calibrated on the same others. ``label_file`` may hold later labels
+    than those that the head was fitted to: the users and the date that divide them stay. ``n_folds`` > 0 fits the
+    method anew for each fold of users, on all dates. Writes ``evaluation.json`` and ``evaluation.html`` to ``out``, by
+    default the head's folder.
+
+    Raises :class:`ConfigError` for a single fold, :class:`ArtifactError` without such a head of this run, and
+    :class:`DataError` for labels of another kind and where a part lacks a class.
+    """
+    if n_folds < 0 or n_folds == 1:
+        raise ConfigError(f"{n_folds} folds: expected 2 or more, or 0 for the held-out part")
+    case = _case(run, data, label_file, task, progress)
+    if n_folds:
+        outcome, cutoff = _cross_validated(case, n_folds), None
+        protocol = f"{n_folds}-fold cross-validation by user, all dates"
+    else:
+        outcome, cutoff = _held_out(case), date_of(case.head.info["cutoff_ts"])
+        protocol = "held-out users, later dates" if cutoff else "held-out users"
+    progress.stage("Drawing users again for the intervals", None)
+    method, columns = case.head.method, outcome.columns
+    evaluation = evaluate_scores(
+        columns["labels"],
+        columns["users"],
+        {method: columns["candidate"], **{name: columns[name] for name in BASELINES}},
+        method,
+        task=task,
+        kind=case.head.kind,
+        method=f"{method} ({_each(outcome.heads, 'classifier')})",
+        run=run.name,
+        protocol=protocol,
+        train=outcome.counts["train"],
+        calibration=outcome.counts.get("calibration"),
+        cut_off=cutoff,
+        skipped=case.rows.skipped,
+        uncalibrated=columns["uncalibrated"],
+        calibration_method=_each(outcome.heads, "calibrator"),
+        provenance=_provenance(case, label_file),
+        replicates=replicates,
+    )
+    out = out or case.folder
+    out.mkdir(parents=True, exist_ok=True)
+    (out / RESULT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(evaluation), indent=1))
+    write_report([evaluation], out / REPORT_FILE)
+    return evaluation
+
+
+def _case(run: Run, data: TokenizedDataset, label_file: Path, task: str, progress: Progress) -> _Case:
+    check_same_tokenizer(run, data)
+    folder = head_folder(run, task)
+    if not (folder / "head.json").is_file():
+        raise ArtifactError(f"{folder}: there is no head; run `pragmatiq finetune ... --task {task}` first")
+    head = load_head(folder)
+    try:
+        fitted_to, settings = head.info["weights_hash"], msgspec.convert(head.info["settings"], FinetuneSettings)
+    except (KeyError, msgspec.ValidationError) as error:
+        raise ArtifactError(f"{folder}: head.json does not say how it was fitted ({error}); fine-tune again") from error
+    if fitted_to != weights_hash(run.network):
+        raise ArtifactError(f"{folder}: the head was fitted on other weights than {run.path} holds; fine-tune again")
+    rows = read_labels(label_file, data)
+    if rows.kind != head.kind:
+        raise DataError(f"{label_file}: holds labels per {rows.kind}, the head {task} judges per {head.kind}")
+    return _Case(run, data, rows, users_of(data, rows), head, folder, settings, progress)
+
+
+def _held_out(case: _Case) -> _Outcome:
+    head, network = case.head, case.run.network
+    split = split_at(case.users.tolist(), case.rows, case.settings.split, head.info["cutoff_ts"])
+    if head.method == "lora":
+        network = merged(network, load_adapters(SavedHead(head, case.folder).adapters_file, weights_hash(network)))
+    inputs = encode_rows(
+        network,
+        case.data,
+        case.rows,
+        max_events=head.info.get("max_events"),
+        kept=case.folder / INPUTS_FILE,
+        progress=case.progress,
+    )
+    return _outcome(case, head, inputs, split)
+
+
+def _cross_validated(case: _Case, n_folds: int) -> _Outcome:
+    """The outcomes of all folds together, their rows fold by fold."""
+    # Of a frozen network the inputs are the same for every fold; adapters are fitted anew.
+    kept = None if case.head.method == "lora" else case.folder / INPUTS_FILE
+    outcomes = []
+    for split in _fold_splits(case.users, n_folds, case.settings.seed):
+        fit = fit_task(case.run, case.data, case.rows, split.train, case.head.task, case.settings, kept, case.progress)
+        head = calibrated(fit.head, fit.inputs.rows(split.calibration), case.settings.seed)
+        outcomes.append(_outcome(case, head, fit.inputs, split))
+    return _Outcome(
+        heads=[head for outcome in outcomes for head in outcome.heads],
+        columns={name: np.concatenate([outcome.columns[name] for outcome in outcomes]) for name in outcomes[0].columns},
+        counts={"train": Counts.of(case.rows.labels, case.users)},
+    )
+
+
+def _fold_splits(users: Array, n_folds: int, seed: int) -> Iterator[Split]:
+    """For each fold of users, those that it tests; of the others some calibrate and the rest train."""
+    fold = folds(users.tolist(), n_folds, seed)
+    for held_out in range(n_folds):
+        rest = np.flatnonzero(fold != held_out)
+        calibrates = folds(users[rest].tolist(), round(1 / CALIBRATION_SHARE), seed + 1) == 0
+        yield Split(rest[~calibrates], rest[calibrates], np.flatnonzero(fold == held_out), cutoff=None, left_out=0)
+
+
+def _outcome(case: _Case, head: Head, inputs: LabelledInputs, split: Split) -> _Outcome:
+    """What ``head``, and baselines fitted to the same rows, make of the rows that ``split`` tests."""
+    test, seed = inputs.rows(split.test), case.settings.seed
+    columns = {
+        "labels": test.labels,
+        "users": test.users,
+        "candidate": score(head, test),
+        "uncalibrated": _sigmoid(score(head, test, calibrate=False)),
+    }
+    case.progress.stage("Fitting the baselines", len(BASELINES))
+    for name in BASELINES:
+        read = baseline_inputs(name, inputs)
+        baseline = fit_baseline(name, head.kind, read.rows(split.train), seed)
+        baseline = calibrated(baseline, read.rows(split.calibration), seed)
+        columns[name] = score(baseline, read.rows(split.test))
+        case.progress.advance(1)
+    counts = {name: Counts.of(inputs.labels[part], inputs.users[part]) for name, part in split.parts.items()}
+    return _Outcome([head], columns, counts)
+
+
+def _each(heads: list[Head], what: str) -> str:
+    """What the heads say of themselves, once each."""
+    return ", ".join(sorted({head.info[what] for head in heads}))
+
+
+def _sigmoid(logits: Float32) -> Float32:
+    return np.exp(-np.logaddexp(0, -logits.astype(np.float64))).astype(np.float32)
+
+
+def _provenance(case: _Case, label_file: Path) -> dict[str, Any]:
+    return {
+        "run": case.run.name,
+        "labels": label_file.name,
+        "labels_sha256": file_hash(label_file),
+        "fitted_to_labels_sha256": case.head.info["labels_sha256"],
+        "tokenizer_hash": case.run.tokenizer_hash,
+        "weights_hash": case.head.info["weights_hash"],
+    }

@@ -1,0 +1,84 @@
+"""The exported network of a run, or of a LoRA fit, as the encoder of labelled histories."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from builder.dataset.store import TokenizedDataset
+from builder.export.graphs import export_graphs
+from builder.finetune.classifiers import Array
+from builder.finetune.inputs import HeadInputs, LabelledInputs, head_inputs
+from builder.finetune.labels import LabelledRows
+from builder.network import PragmaNetwork
+from builder.progress import Progress
+from builder.runs import Run, weights_hash
+from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.scorer import Scorer
+from pragmatiq_triton.serving.stage import threads_of
+from pragmatiq_triton.tokenizer import Tokenizer
+
+
+def check_same_tokenizer(run: Run, data: TokenizedDataset) -> None:
+    """Raises :class:`ArtifactError` where ``data`` was not tokenized with the run's tokenizer."""
+    if data.tokenizer_hash != run.tokenizer_hash:
+        raise ArtifactError(
+            f"{data.folder}: tokenized with {data.tokenizer_hash}, the run {run.path} was trained with "
+            f"{run.tokenizer_hash}; tokenize with --tokenizer-dir {run.path / 'tokenizer'}"
+        )
+
+
+def users_of(data: TokenizedDataset, rows: LabelledRows) -> Array:
+    """Each row's user id, object [n]."""
+    return np.asarray(data.user_ids, np.object_)[rows.users]
+
+
+def encode_rows(
+    network: PragmaNetwork,
+    data: TokenizedDataset,
+    rows: LabelledRows,
+    *,
+    max_events: int | None,
+    kept: Path | None,
+    progress: Progress,
+) -> LabelledInputs:
+    """``rows`` as ``network`` reads them; from the file ``kept`` where it is of the same histories and weights."""
+    feature_names = Tokenizer(data.vocabulary, "all").features.names
+    key = _key(network, data, rows, max_events, feature_names)
+    inputs = HeadInputs.load(kept, key) if kept else None
+    if inputs is None:
+        with exported(network) as scorer:
+            inputs = head_inputs(data, rows, scorer, max_events=max_events, progress=progress)
+        if kept:
+            inputs.save(kept, key)
+    return LabelledInputs(inputs, feature_names, rows.labels, users_of(data, rows))
+
+
+@contextmanager
+def exported(network: PragmaNetwork) -> Iterator[Scorer]:
+    """The network on ONNX Runtime, on every core."""
+    with tempfile.TemporaryDirectory(prefix="pragmatiq-") as folder:
+        export_graphs(network, Path(folder))
+        yield Scorer(Path(folder), threads=threads_of({}))
+
+
+def _key(
+    network: PragmaNetwork, data: TokenizedDataset, rows: LabelledRows, max_events: int | None, names: list[str]
+) -> str:
+    """The hash of all that the inputs of ``rows`` depend on."""
+    made_of = [weights_hash(network), data.tokenizer_hash, names, rows.kind, max_events]
+    digest = hashlib.sha256(json.dumps(made_of).encode())
+    for array in (rows.users, rows.at):
+        digest.update(array.tobytes())
+    for user in np.unique(rows.users).tolist():
+        record = data.encoded(user)
+        events: list[Array] = [record.event_lengths, record.event_ts, record.tokens, record.numbers]
+        for array in (*events, record.item_lengths, record.item_ts, record.profile):
+            digest.update(array.tobytes())
+    if data.texts:
+        digest.update((data.texts.folder / "encoder.json").read_bytes())
+    return digest.hexdigest()

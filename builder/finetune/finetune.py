@@ -1,0 +1,111 @@
+"""``pragmatiq finetune``: a head for one task, fitted on a trained run and saved beside it.
+
+``runs/<name>/heads/<task>/`` holds ``head.json``, ``head.npz``, of a LoRA task ``lora.safetensors``, and
+``inputs.npz``: what the network made of the labelled rows, for evaluation.
+"""
+
+import hashlib
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from builder.dataset.store import TokenizedDataset
+from builder.evaluation import Split as Counts
+from builder.finetune.encoding import check_same_tokenizer, users_of
+from builder.finetune.fitting import calibrated
+from builder.finetune.inputs import LabelledInputs
+from builder.finetune.labels import LabelledRows, read_labels
+from builder.finetune.methods import fit_task
+from builder.finetune.settings import FinetuneSettings
+from builder.finetune.splits import Split, split_rows
+from builder.heads import Head, save_head
+from builder.heads.head import check_task
+from builder.heads.lora import save_adapters
+from builder.heads.saved import HEADS_FOLDER, SavedHead
+from builder.progress import Progress, Silent
+from builder.runs import Run, weights_hash
+
+INPUTS_FILE = "inputs.npz"
+
+
+def head_folder(run: Run, task: str) -> Path:
+    """Where the head of ``task`` lies."""
+    return run.path / HEADS_FOLDER / task
+
+
+def finetune(
+    run: Run,
+    data: TokenizedDataset,
+    label_file: Path,
+    task: str,
+    settings: FinetuneSettings = FinetuneSettings(),
+    progress: Progress = Silent(),
+) -> Head:
+    """Fit the head of ``task`` on the training users of ``label_file``, calibrate it on others, and save it.
+
+    An older head of the task is replaced as a whole. Raises :class:`DataError` for labels that cannot be learnt from
+    and :class:`ArtifactError` for a data set of another tokenizer.
+    """
+    check_task(task)
+    check_same_tokenizer(run, data)
+    rows = read_labels(label_file, data)
+    split = split_rows(users_of(data, rows).tolist(), rows, settings.split)
+    folder = head_folder(run, task)
+    # Beside the heads, not among them: an interrupted fit is not mistaken for one of them.
+    staging, replaced = run.path / f".{task}.head", run.path / f".{task}.replaced"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    try:
+        fit = fit_task(run, data, rows, split.train, task, settings, staging / INPUTS_FILE, progress)
+        head = calibrated(fit.head, fit.inputs.rows(split.calibration), settings.seed)
+        head = replace(head, info={**head.info, **_provenance(run, label_file, rows, fit.inputs, split, settings)})
+        save_head(head, staging)
+        if fit.adapters is not None:
+            save_adapters(fit.adapters, SavedHead(head, staging).adapters_file, weights_hash(run.network))
+        folder.parent.mkdir(exist_ok=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+        if folder.exists():
+            folder.rename(replaced)
+        staging.rename(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return head
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of the file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def date_of(ts: int | None) -> str | None:
+    """A moment in microseconds as ISO 8601, UTC."""
+    return None if ts is None else (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=ts)).isoformat()
+
+
+def _provenance(
+    run: Run,
+    label_file: Path,
+    rows: LabelledRows,
+    inputs: LabelledInputs,
+    split: Split,
+    settings: FinetuneSettings,
+) -> dict[str, Any]:
+    counts = {name: Counts.of(rows.labels[part], inputs.users[part]) for name, part in split.parts.items()}
+    return {
+        "rows": msgspec.to_builtins(counts),
+        "cutoff": date_of(split.cutoff),
+        "cutoff_ts": split.cutoff,
+        "left_out": split.left_out,
+        "skipped": rows.skipped,
+        "label_file": label_file.name,
+        "labels_sha256": file_hash(label_file),
+        "tokenizer_hash": run.tokenizer_hash,
+        "weights_hash": weights_hash(run.network),
+        "settings": msgspec.to_builtins(settings),
+    }

@@ -1,0 +1,175 @@
+"""Batches of labelled histories whose events are encoded once for all rows that share them.
+
+Every labelled row is a history of its own, but rows of one user share most events: these go through the event encoder
+once per batch, and only the history encoder runs per row.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from builder.dataset.store import TokenizedDataset
+from builder.finetune.inputs import history_at
+from builder.finetune.labels import Kind, LabelledRows
+from builder.network import BatchTensors, PragmaNetwork, to_tensors
+from builder.prefetch import prefetched
+from builder.training.data import plan_epoch
+from pragmatiq_triton.batch import Event, Float32, Int64, UserFeatures, cu_seqlens
+from pragmatiq_triton.tokenizer import EncodedRecord, assemble
+from pragmatiq_triton.tokenizer.assemble import newest
+
+
+class RowGroup(NamedTuple):
+    """Rows of one user, ascending in time, that share one pass over its events.
+
+    ``rows`` int64 [k] are their numbers; row i reads the user's events ``first[i]:stop[i]`` (int64 [k] each); ``cost``
+    counts the tokens of all these events and the slots of the rows' histories.
+    """
+
+    user: int
+    rows: Int64
+    first: Int64
+    stop: Int64
+    cost: int
+
+
+class RowBatch(NamedTuple):
+    """Rows on the device: the ``events`` that any of them needs, once, and their ``histories``, which hold no tokens.
+
+    ``event_index`` int64 [E] is each history event's place in ``events``; ``newest`` int64 [n] the place of each row's
+    newest event in [user embeddings; event states], its user embedding's where there is no event; ``features``
+    float32 [n, f] standardised; ``labels`` float32 [n]; ``n_tokens``: event tokens.
+    """
+
+    events: BatchTensors
+    histories: BatchTensors
+    event_index: Tensor
+    newest: Tensor
+    features: Tensor
+    labels: Tensor
+    n_tokens: int
+
+
+Plan = list[list[RowGroup]]
+"""The row groups of each batch."""
+
+
+def row_states(network: PragmaNetwork, batch: RowBatch, kind: Kind) -> Tensor:
+    """What the head reads of each row: user embeddings [n, d], of events also the newest event's state: [n, 2d]."""
+    events, histories = batch.events, batch.histories
+    event_vectors, _ = network.encode_events(network.embed_tokens(events), events.events)
+    profiles = network.encode_profiles(network.embed_tokens(histories), histories.profiles, histories.profile_times)
+    user_embedding, event_states = network.encode_histories(
+        profiles,
+        event_vectors.index_select(0, batch.event_index) + network.calendar(histories.calendar),
+        histories.histories,
+        histories.event_times,
+    )
+    if kind == "user":
+        return user_embedding
+    newest_states = torch.cat([user_embedding, event_states]).index_select(0, batch.newest)
+    return torch.cat([user_embedding, newest_states], dim=1)
+
+
+class RowBatches:
+    """Makes batches of labelled rows; ``features`` float32 [n_rows, f] are finite.
+
+    ``token_budget``: event tokens of one batch, and the events of its rows' histories; ``max_events``: newest events of
+    a history that are read.
+    """
+
+    def __init__(
+        self,
+        data: TokenizedDataset,
+        rows: LabelledRows,
+        features: Float32,
+        *,
+        token_budget: int,
+        max_events: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.data, self.rows, self.features, self.device = data, rows, features, device
+        self.token_budget = token_budget
+        self.max_events = min(max_events, data.config.max_events_per_user)
+
+    def group(self, numbers: Int64) -> list[RowGroup]:
+        """The rows ``numbers`` by user; a user's rows over the budget become several groups."""
+        order = numbers[np.lexsort((self.rows.at[numbers], self.rows.users[numbers]))]
+        starts = np.flatnonzero(np.diff(self.rows.users[order], prepend=-1))
+        return [group for of_user in np.split(order, starts)[1:] for group in self._groups(of_user)]
+
+    def plan(self, groups: list[RowGroup], seed: list[int]) -> Plan:
+        """The groups shuffled into batches up to the budget."""
+        costs = np.array([group.cost for group in groups], np.int64)
+        batches = plan_epoch(np.arange(len(groups)), costs, self.token_budget, seed)
+        return [[groups[i] for i in batch] for batch in batches]
+
+    def __call__(self, *plans: Plan) -> Iterator[RowBatch]:
+        """The batches of one plan after the other; the next is made meanwhile."""
+        return prefetched(self.batch(groups) for plan in plans for groups in plan)
+
+    def batch(self, groups: list[RowGroup]) -> RowBatch:
+        """The rows of ``groups``, group by group."""
+        users, histories, index, n_events = [], [], [], 0
+        for group in groups:
+            record = self.data.encoded(group.user)
+            needed = np.zeros(len(record.event_ts), np.bool_)
+            for first, stop in zip(group.first, group.stop, strict=True):
+                needed[first:stop] = True
+            place = np.cumsum(needed) - 1 + n_events
+            index += [place[first:stop] for first, stop in zip(group.first, group.stop, strict=True)]
+            n_events += int(needed.sum())
+            users.append(_only_tokens(record, needed))
+            bare = replace(
+                record, tokens=record.tokens[:0], numbers=record.numbers[:0], event_lengths=0 * record.event_lengths
+            )
+            histories += [self._history(bare, int(at)) for at in self.rows.at[group.rows]]
+        numbers = np.concatenate([group.rows for group in groups])
+        events, packed = self.data.collate(users), self.data.collate(histories)
+        stops = packed.event_cu_seqlens[1:]
+        has_events = stops > packed.event_cu_seqlens[:-1]
+        newest_places = np.where(has_events, len(numbers) + stops - 1, np.arange(len(numbers)))
+        return RowBatch(
+            events=to_tensors(events, self.device),
+            histories=to_tensors(packed, self.device),
+            event_index=torch.from_numpy(np.concatenate(index)).to(self.device),
+            newest=torch.from_numpy(newest_places).to(self.device),
+            features=torch.from_numpy(self.features[numbers]).to(self.device),
+            labels=torch.from_numpy(self.rows.labels[numbers].astype(np.float32)).to(self.device),
+            n_tokens=len(events.tokens),
+        )
+
+    def _history(self, record: EncodedRecord, at: int) -> UserFeatures:
+        return assemble(newest(history_at(record, at, self.rows.kind), self.max_events), self.data.config)
+
+    def _groups(self, numbers: Int64) -> Iterator[RowGroup]:
+        """One user's rows, ascending in time, in as few groups within the budget as their order allows."""
+        user = int(self.rows.users[numbers[0]])
+        tokens = cu_seqlens(self.data.encoded(user).event_lengths)
+        side: Literal["left", "right"] = "left" if self.rows.kind == "user" else "right"
+        stop = np.searchsorted(self.data.event_times(user), self.rows.at[numbers], side=side)
+        first = np.maximum(stop - self.max_events, 0)
+        begin, cost = 0, 0
+        for i in range(len(numbers)):
+            unseen = max(first[i], stop[i - 1]) if cost else first[i]
+            added = int(tokens[stop[i]] - tokens[unseen] + stop[i] - first[i] + 1)
+            if cost and cost + added > self.token_budget:
+                yield RowGroup(user, numbers[begin:i], first[begin:i], stop[begin:i], cost)
+                begin, cost = i, 0
+                added += int(tokens[unseen] - tokens[first[i]])
+            cost += added
+        yield RowGroup(user, numbers[begin:], first[begin:], stop[begin:], cost)
+
+
+def _only_tokens(record: EncodedRecord, needed: npt.NDArray[np.bool_]) -> UserFeatures:
+    """The needed events' tokens, with neither times nor profile."""
+    lengths = record.event_lengths[needed]
+    events = np.zeros((len(lengths), len(Event)), np.float32)
+    events[:, Event.TOKENS] = lengths
+    tokens = record.tokens[np.repeat(needed, record.event_lengths)]
+    return UserFeatures(tokens, events, record.profile[:0], np.zeros(0, np.float32))

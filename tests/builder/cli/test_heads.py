@@ -1,0 +1,158 @@
+"""The commands of task heads as a user types them; in this process, since each one loads torch."""
+
+import json
+import sys
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from builder.cli import main
+from builder.cli.heads import Method
+from builder.finetune import encoding, fitting
+from builder.heads.head import Method as HeadMethod
+from tests.builder.finetune.customers import exported_once, make_bank
+
+SETTINGS = "classifier: logistic\nlora: {max_epochs: 1, max_events: 6, token_budget: 600, accelerator: cpu}\n"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a finished command left behind."""
+
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+    @property
+    def text(self):
+        """Both, without the wrapping of tables."""
+        return " ".join((self.out + self.err).split())
+
+
+@pytest.fixture
+def call(monkeypatch, capfd):
+    """Runs a command and checks how it ends."""
+
+    def run(*arguments, expect=0):
+        monkeypatch.setattr(sys, "argv", ["pragmatiq", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as end:
+            main()
+        captured = capfd.readouterr()
+        assert (end.value.code or 0) == expect, captured.err
+        return Done(captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bank")
+    made = make_bank(folder)
+    config = folder / "finetune.yaml"
+    config.write_text(SETTINGS, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoding, "exported", lambda _: exported_once(made.run.network))
+        # Trying trees, too, takes most of the time.
+        patch.setattr(fitting, "choose_classifier", lambda *_: "logistic")
+        yield SimpleNamespace(tok=made.data.folder, run=made.run.path, labels=made.labels, config=config)
+
+
+def options(bank, task, kind="user"):
+    return (bank.tok, "--run", bank.run, "--label", bank.labels[kind], "--task", task)
+
+
+def test_help_says_what_the_methods_are(call):
+    text = call("finetune", "--help").text
+    for method in ("probe", "hybrid", "lora"):
+        assert f"{method}:" in text
+    assert "two baselines" in call("evaluate", "--help").text
+
+
+def test_the_command_offers_the_methods_that_there_are():
+    assert {method.value for method in Method} == set(get_args(HeadMethod))
+
+
+@pytest.mark.parametrize("method", ["probe", "hybrid", "lora"])
+def test_a_head_is_fitted_and_measured(call, bank, tmp_path, method):
+    fitted = call("finetune", *options(bank, method), "--config", bank.config, "--method", method, "--json").json
+    assert (fitted["task"], fitted["kind"], fitted["settings"]["method"]) == (method, "user", method)
+    assert fitted["settings"]["lora"]["max_epochs"] == 1
+    assert fitted["rows"].keys() == {"train", "calibration", "test"}
+    stored = json.loads((bank.run / "heads" / method / "head.json").read_text(encoding="utf-8"))
+    assert stored["info"].items() <= fitted.items()
+    found = call("evaluate", *options(bank, method), "--out", tmp_path, "--replicates", 40, "--json").json
+    assert found == json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    assert found["splits"]["test"] == fitted["rows"]["test"]
+    assert (tmp_path / "evaluation.html").is_file()
+
+
+def test_people_get_tables_and_the_next_step(call, bank):
+    done = call("finetune", *options(bank, "fraud", "event"), "--config", bank.config)
+    stored = json.loads((bank.run / "heads" / "fraud" / "head.json").read_text(encoding="utf-8"))["info"]
+    train = stored["rows"]["train"]
+    assert f"{train['rows']} rows, {train['positives']} positive" in done.text
+    assert "skipped │ none" in done.text
+    assert f"next: pragmatiq evaluate {bank.tok} --run {bank.run}" in done.text
+    done = call("evaluate", *options(bank, "fraud", "event"), "--replicates", 40)
+    result = json.loads((bank.run / "heads" / "fraud" / "evaluation.json").read_text(encoding="utf-8"))
+    area = result["metrics"]["probe"]["roc_auc"]
+    assert f"probe: roc_auc │ {area['value']:.4f} [{area['low']:.4f}, {area['high']:.4f}]" in done.text
+    assert "counts: roc_auc" in done.out
+    assert "than features" in done.err or "distinguishable from features" in done.err
+    assert f"report: {bank.run / 'heads' / 'fraud' / 'evaluation.html'}" in done.text
+
+
+def test_folds_are_told(call, bank, tmp_path):
+    call("finetune", *options(bank, "folded"), "--config", bank.config)
+    arguments = ("evaluate", *options(bank, "folded"), "--out", tmp_path, "--replicates", 40)
+    assert "2-fold cross-validation" in call(*arguments, "--folds", 2).out
+    assert "1 folds: expected 2 or more" in call(*arguments, "--folds", 1, expect=2).err
+
+
+def one_class(path, bank):
+    table = pq.read_table(bank.labels["user"])
+    ones = pa.array(np.ones(len(table), np.int8))
+    pq.write_table(table.set_column(table.column_names.index("label"), "label", ones), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("methods: lora", "there is no setting methods; choose from method, classifier"),
+        ("lora: {ranks: 4}", "unknown field `ranks`"),
+        ("split: {test_share: 2}", "split.test_share"),
+    ],
+)
+def test_a_setting_that_does_not_exist_or_fit_ends_with_2(call, bank, tmp_path, text, message):
+    config = tmp_path / "wrong.yaml"
+    config.write_text(text, encoding="utf-8")
+    done = call("finetune", *options(bank, "refused"), "--config", config, expect=2)
+    assert "wrong.yaml" in done.text
+    assert message in done.text
+
+
+def test_a_task_that_cannot_be_a_key_ends_with_2(call, bank):
+    assert "error: task 'a/b': expected 1 to 64 letters" in call("finetune", *options(bank, "a/b"), expect=2).text
+
+
+def test_labels_that_cannot_be_used_end_with_3(call, bank, tmp_path):
+    arguments = [*options(bank, "refused")]
+    arguments[arguments.index("--label") + 1] = one_class(tmp_path / "ones.parquet", bank)
+    assert "ones.parquet: expected rows of both classes" in call("finetune", *arguments, expect=3).text
+    assert not (bank.run / "heads" / "refused").exists()
+
+
+def test_what_is_missing_ends_with_4(call, bank):
+    assert "there is no head; run `pragmatiq finetune" in call("evaluate", *options(bank, "none"), expect=4).text
+    arguments = ("--run", bank.tok, "--label", bank.labels["user"], "--task", "none")
+    assert "no checkpoint" in call("finetune", bank.tok, *arguments, expect=4).text
