@@ -5,7 +5,7 @@ BUILDER := .venv
 SERVER := .venv-serve
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench clean
+.PHONY: help setup demo test test-slow lint bench quality clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,5 +41,8 @@ lint: setup ## ruff, mypy and import-linter
 bench: setup ## Tokenizing and pre-training speed; ARGS="--vs-upstream" adds the upstream toolkit, side by side
 	$(BUILDER)/bin/python bench/training.py $(ARGS)
 
+quality: setup ## How good the scores are, by text variant, task and method; ARGS="--help" lists the options
+	$(BUILDER)/bin/python -m bench.quality $(ARGS)
+
 clean: ## Remove environments and caches
-	rm -rf $(BUILDER) $(SERVER) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf $(BUILDER) $(SERVER) quality .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

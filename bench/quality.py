@@ -5,16 +5,15 @@ so an interrupted run goes on, and a table is printed from what there is with ``
 """
 
 import argparse
-import platform
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 
 import msgspec
 
+from bench.report import machine
 from builder.evaluation import Evaluation
 from builder.evaluation.intervals import Difference, Estimate
 
@@ -31,12 +30,13 @@ TOKEN_BUDGETS = {"bpe": 26_624, "hash": 16_384, "minilm": 16_384}
 
 @dataclass(frozen=True)
 class Data:
-    """Raw data, its tasks, and how long each variant is pre-trained on it."""
+    """Raw data to pre-train on, for so many steps, and the tasks with the raw data that their labels belong to."""
 
     name: str
     folder: Path
-    tasks: tuple[str, ...]
     steps: int
+    tasks: tuple[str, ...]
+    labelled: Path
 
 
 def pragmatiq(*arguments: str | Path) -> None:
@@ -45,6 +45,14 @@ def pragmatiq(*arguments: str | Path) -> None:
     sys.stderr.write(f"$ pragmatiq {' '.join(words)}\n")
     command = "import sys; from builder.cli import main; sys.exit(main())"
     subprocess.run([sys.executable, "-c", command, *words], check=True, stdout=subprocess.DEVNULL)
+
+
+def synthetic(users: int, work: Path) -> Path:
+    """Raw data of the first ``users`` customers of the generator."""
+    folder = work / f"synth_{users}"
+    if not (folder / "labels").exists():
+        pragmatiq("synth", "--out", folder, "--users", str(users))
+    return folder
 
 
 def tokenized(data: Data, variant: str, work: Path, text_model: Path | None) -> Path:
@@ -70,9 +78,19 @@ def pretrained(data: Data, variant: str, tok: Path, work: Path, size: str) -> Pa
     return run
 
 
+def labelled(data: Data, variant: str, tok: Path, run: Path, work: Path) -> Path:
+    """The data set of the labelled users, by the run's tokenizer."""
+    if data.labelled == data.folder:
+        return tok
+    out = work / "tok" / f"{data.labelled.name}_{variant}"
+    if not (out / "meta.json").exists():
+        pragmatiq("tokenize", data.labelled, "--out", out, "--tokenizer-dir", run / "tokenizer")
+    return out
+
+
 def evaluated(data: Data, task: str, method: str, tok: Path, run: Path, work: Path, folds: int) -> None:
     """Fit one head and evaluate it on the held-out part and, where ``folds`` is not 0, by cross-validation."""
-    label = data.folder / "labels" / f"{task}.parquet"
+    label = data.labelled / "labels" / f"{task}.parquet"
     where = ["--run", run, "--label", label, "--task", task]
     outs = {n_folds: result_folder(run, task, method, n_folds, work) for n_folds in dict.fromkeys((0, folds))}
     if all((out / "evaluation.json").exists() for out in outs.values()):
@@ -125,9 +143,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("quality"), help="folder of everything that is made")
     parser.add_argument("--birmingham", type=Path, default=ROOT / "tests" / "data" / "birmingham", help="raw data")
-    parser.add_argument("--birmingham-steps", type=int, default=1000)
-    parser.add_argument("--synth-steps", type=int, default=400)
-    parser.add_argument("--users", type=int, default=2000, help="synthetic customers")
+    parser.add_argument("--birmingham-steps", type=int, default=1000, help="0: leave it out")
+    parser.add_argument("--synth-steps", type=int, default=400, help="0: leave it out")
+    parser.add_argument("--users", type=int, default=2000, help="synthetic customers to pre-train on")
+    parser.add_argument("--labelled-users", type=int, help="synthetic customers with labels; default: the same")
     parser.add_argument("--size", default="nano", help="network size")
     parser.add_argument("--variants", nargs="+", default=["bpe", "hash"], choices=list(TOKEN_BUDGETS))
     parser.add_argument("--methods", nargs="+", default=["probe", "hybrid"], choices=["probe", "hybrid", "lora"])
@@ -137,18 +156,21 @@ def main() -> None:
     arguments = parser.parse_args()
     work: Path = arguments.work
     if not arguments.only_report:
-        synth = work / "synth"
-        if not (synth / "labels").exists():
-            pragmatiq("synth", "--out", synth, "--users", str(arguments.users))
-        birmingham = Data("birmingham", arguments.birmingham, ("inactive_180d",), arguments.birmingham_steps)
-        synthetic = Data("synth", synth, ("default_12m", "fraud"), arguments.synth_steps)
-        for data, variant in product((birmingham, synthetic), arguments.variants):
+        real, synth = arguments.birmingham, synthetic(arguments.users, work)
+        more = synthetic(arguments.labelled_users or arguments.users, work)
+        plan = (
+            Data("birmingham", real, arguments.birmingham_steps, ("inactive_180d",), real),
+            Data("synth", synth, arguments.synth_steps, ("default_12m", "fraud"), more),
+        )
+        for data, variant in product((each for each in plan if each.steps), arguments.variants):
             tok = tokenized(data, variant, work, arguments.text_model)
             run = pretrained(data, variant, tok, work, arguments.size)
+            tok = labelled(data, variant, tok, run, work)
             for task, method in product(data.tasks, arguments.methods):
                 # Adapters are fitted anew in every fold: too long for a table.
                 evaluated(data, task, method, tok, run, work, 0 if method == "lora" else arguments.folds)
-    sys.stdout.write(f"{datetime.now(UTC):%Y-%m-%d}, {platform.processor() or platform.machine()}\n{table(work)}\n")
+    sys.stdout.write("\n".join(f"{name}: {value}" for name, value in machine().items()))
+    sys.stdout.write(f"\n{table(work)}\n")
 
 
 if __name__ == "__main__":

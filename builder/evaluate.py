@@ -22,13 +22,13 @@ from builder.finetune.settings import FinetuneSettings
 from builder.finetune.splits import Split, folds, split_at
 from builder.heads import Head, load_head
 from builder.heads.lora import load_adapters, merged
-from builder.heads.saved import SavedHead
+from builder.heads.saved import EVALUATION_FILE, SavedHead
 from builder.progress import Progress, Silent
 from builder.runs import Run, weights_hash
 from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
 
-RESULT_FILE, REPORT_FILE = "evaluation.json", "evaluation.html"
+REPORT_FILE = "evaluation.html"
 CALIBRATION_SHARE = 0.2
 """Of the users that a fold does not test."""
 
@@ -113,7 +113,7 @@ def evaluate(
     )
     out = out or case.folder
     out.mkdir(parents=True, exist_ok=True)
-    (out / RESULT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(evaluation), indent=1))
+    (out / EVALUATION_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(evaluation), indent=1))
     write_report([evaluation], out / REPORT_FILE)
     return evaluation
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from builder.heads.head import Head, load_head
 from pragmatiq_triton.errors import ArtifactError
 
-HEADS_FOLDER = "heads"
+HEADS_FOLDER, EVALUATION_FILE = "heads", "evaluation.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class SavedHead:
     @property
     def evaluation_file(self) -> Path:
         """There once the head has been evaluated."""
-        return self.folder / "evaluation.json"
+        return self.folder / EVALUATION_FILE
 
     @property
     def sha256(self) -> str:

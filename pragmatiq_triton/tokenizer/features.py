@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pragmatiq_triton.batch import Float32, Int64, Token
 from pragmatiq_triton.tokenizer.assemble import EncodedRecord, reference_time
+from pragmatiq_triton.tokenizer.fields import LARGEST
 from pragmatiq_triton.tokenizer.times import MICROSECONDS, calendar, log_seconds, month
 from pragmatiq_triton.tokenizer.vocabulary import Vocabulary
 
@@ -86,8 +87,9 @@ class HistoryFeatures:
             _statistics(values),
             _statistics(values[-LAST:]),
         ]
-        with np.errstate(over="ignore"):
-            return np.concatenate([np.asarray(column, np.float64) for column in columns]).astype(np.float32)
+        values = np.concatenate([np.asarray(column, np.float64) for column in columns])
+        # A sum of large numbers may pass float32's range, and a head reads nothing infinite.
+        return values.clip(-LARGEST, LARGEST).astype(np.float32)
 
     def _moment(self, at: int) -> Sequence[float]:
         """Month 1..12 and hour 0..23 of the moment of judgement."""

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from pragmatiq_triton.batch import Float32, Int32, Int64, Number, Token, cu_seqlens
 from pragmatiq_triton.tokenizer.vocabulary import UNK, Vocabulary, parse_numbers
 
-_LARGEST = float(np.finfo(np.float32).max)
+LARGEST = float(np.finfo(np.float32).max)
+"""Of a float32; a number beyond it counts as it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def encode_fields(
         elif kind == "numeric":
             parsed = parse_numbers(column.values)
             values[column.slots] = column.spread(vocabulary.numeric_ids(column.key, parsed))
-            finite = np.where(np.isfinite(parsed), parsed.clip(-_LARGEST, _LARGEST), np.nan)
+            finite = np.where(np.isfinite(parsed), parsed.clip(-LARGEST, LARGEST), np.nan)
             numbers[column.slots] = column.spread(finite)
         elif texts is not None:
             text_numbers[column.slots] = column.spread(texts.number(column.values))

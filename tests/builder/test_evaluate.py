@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from builder import evaluate as module
-from builder.evaluate import REPORT_FILE, RESULT_FILE, evaluate
+from builder.evaluate import REPORT_FILE, evaluate
 from builder.evaluation import Evaluation, measure, verdict_lines
 from builder.finetune import encoding, fitting
 from builder.finetune.classifiers import choose_classifier
@@ -26,6 +26,7 @@ from builder.finetune.labels import LabelledRows, read_labels
 from builder.finetune.settings import FinetuneSettings
 from builder.finetune.splits import SplitSettings
 from builder.heads import load_head, save_head
+from builder.heads.saved import EVALUATION_FILE
 from builder.network import PragmaNetwork
 from builder.runs import load_run, weights_hash
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
@@ -140,7 +141,7 @@ def test_twice_the_same_is_the_same_to_the_byte_and_goes_through_json(bank: Bank
     evaluate(bank.run, bank.data, bank.labels["user"], "churn", tmp_path / "new" / "folder", **FEW)
     (folder / INPUTS_FILE).unlink()
     evaluate(bank.run, bank.data, bank.labels["user"], "churn", tmp_path, **FEW)
-    written = {(path / RESULT_FILE).read_bytes() for path in (folder, tmp_path / "new" / "folder", tmp_path)}
+    written = {(path / EVALUATION_FILE).read_bytes() for path in (folder, tmp_path / "new" / "folder", tmp_path)}
     assert len(written) == 1
     assert msgspec.json.decode(written.pop(), type=Evaluation) == result
     report = (folder / REPORT_FILE).read_text(encoding="utf-8")
@@ -240,7 +241,7 @@ def test_what_does_not_belong_together_is_named(bank: Bank, tmp_path: Path) -> N
         changed.network.embed.embed.weight[0] += 1
     with pytest.raises(ArtifactError, match=r"churn: the head was fitted on other weights than .*nano holds"):
         evaluate(changed, data, labels["user"], "churn", tmp_path)
-    assert not (tmp_path / RESULT_FILE).exists()
+    assert not (tmp_path / EVALUATION_FILE).exists()
 
 
 def test_a_head_that_does_not_say_how_it_was_fitted_is_named(bank: Bank, tmp_path: Path) -> None:
@@ -259,4 +260,4 @@ def test_a_test_part_without_positives_is_named(bank: Bank, fits: Any, tmp_path:
     file, _ = relabelled(bank, tmp_path / "labels.parquet", labels)
     with pytest.raises(DataError, match="positive"):
         evaluate(bank.run, bank.data, file, "churn", tmp_path, **FEW)
-    assert not (tmp_path / RESULT_FILE).exists()
+    assert not (tmp_path / EVALUATION_FILE).exists()

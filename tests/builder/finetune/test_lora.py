@@ -163,7 +163,7 @@ def test_fitting_begins_as_the_probe_and_keeps_it_where_adapters_do_harm(data: T
     features = (
         rows.labels[:, np.newaxis].astype(np.float32) + np.linspace(0, 0.4, len(rows.at), dtype=np.float32)[:, None]
     )
-    settings = LoraSettings(token_budget=600, max_epochs=2, patience=1, lr=1e3, **CPU)
+    settings = LoraSettings(token_budget=600, max_epochs=2, patience=1, lr=1.0, **CPU)
     fit = fit_lora(make_network(data), data, rows, np.arange(len(rows.at)), features, settings)
     start, *later = fit.history
     assert start.held_out_loss < 0.6 < min(evaluation.held_out_loss for evaluation in later)
