@@ -109,11 +109,10 @@ def table(work: Path) -> str:
     files = sorted((work / "results").glob("*/evaluation.json"))
     results = [msgspec.json.decode(file.read_bytes(), type=Evaluation) for file in files]
     lines = []
-    for task, protocol in sorted({(result.task, result.protocol) for result in results}):
-        chosen = [result for result in results if (result.task, result.protocol) == (task, protocol)]
-        test = chosen[0].splits["test"]
+    for rows in sorted({_rows(result) for result in results}):
+        chosen = [result for result in results if _rows(result) == rows]
         lines += [
-            f"\n`{task}`, {protocol}: {test.rows:,} rows of {test.users:,} users, {test.positives:,} positive\n",
+            f"\n{rows}\n",
             "| run | method | ROC-AUC | PR-AUC | over features, ROC-AUC | over features, PR-AUC |",
             "| --- | --- | --- | --- | --- | --- |",
         ]
@@ -126,6 +125,13 @@ def table(work: Path) -> str:
                 f"{_difference(over['roc_auc'])} | {_difference(over['pr_auc'])} |"
             )
     return "\n".join(lines)
+
+
+def _rows(result: Evaluation) -> str:
+    """What the result was measured on: only results of the same rows stand side by side."""
+    test = result.splits["test"]
+    counts = f"{test.rows:,} rows of {test.users:,} users, {test.positives:,} positive"
+    return f"`{result.task}`, {result.protocol}: {counts}"
 
 
 def _cells(metrics: dict[str, Estimate]) -> str:

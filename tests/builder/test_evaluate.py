@@ -206,7 +206,7 @@ def test_adapters_are_evaluated_as_they_were_fitted(
     monkeypatch.setattr(encoding, "exported", exported)
     before = kept.read_bytes()
     evaluate(bank.run, bank.data, bank.labels["user"], "lora", tmp_path, n_folds=2, **FEW)
-    assert len({*networks, weights_hash(bank.run.network)}) == 3
+    assert len(networks) == 2
     assert kept.read_bytes() == before
 
 
