@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from builder.validation.arrays import PER_SECOND, integers, time_problems
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.records import MAX_TS
+from pragmatiq_triton.tokenizer.times import MICROSECONDS
 
 CHUNK_ROWS = 65_536
 EVENT_COLUMNS = ("user_id", "ts", "source", "fields")
@@ -164,13 +166,15 @@ def _list_counts(lists: Any) -> tuple[Int64, slice]:
 
 
 def _microseconds(path: Path, name: str, column: pa.Array, least: int = 0) -> Int64:
-    ts = column.cast(pa.timestamp("us", getattr(column.type, "tz", None)), safe=False)
-    values: Int64 = ts.cast(pa.int64()).fill_null(-MAX_TS - 1).to_numpy(zero_copy_only=False)
-    bad = (values < least) | (values > MAX_TS)
+    problems = time_problems(column)
+    if least < 0:
+        stored = integers(column)
+        problems["is before 1970"] = stored < least // MICROSECONDS * PER_SECOND[column.type.unit]
+    bad = np.logical_or.reduce(list(problems.values()))
     if bad.any():
-        first = int(np.argmax(bad))
         raise DataError(
             f"{path}: column {name!r}: {int(bad.sum())} timestamps are null, before 1970 or after 9999, "
-            f"the first is {column[first].as_py()!r}; run `pragmatiq validate` for the rows"
+            f"the first is stored as {integers(column)[np.argmax(bad)]} {column.type.unit}; "
+            "run `pragmatiq validate` for the rows"
         )
-    return values
+    return integers(column.cast(pa.timestamp("us", column.type.tz), safe=False))
