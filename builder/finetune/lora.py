@@ -55,7 +55,7 @@ class LoraSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Share of the users that only tell when to stop."""
     token_budget: Count = 16_384
     """Event tokens of one batch, and the events of its rows' histories; rows of one user beyond it are split."""
-    lr: Positive = 1e-3
+    lr: Positive = 3e-4
     """Peak rate of adapters and head."""
     warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.05
     """Share of the steps with a linear warm-up; a cosine leads from there to 0."""
