@@ -142,7 +142,14 @@ def test_serve_and_score(pragmatiq, repository, tmp_path):
     records = tmp_path / "records.jsonl"
     records.write_bytes(b"\n".join([*RECORDS[:5], b"", b'{"events": 1}', RECORDS[5]]) + b"\n")
     expected = np.load(UPSTREAM / repository.name / "embeddings.npy")[:6]
-    with subprocess.Popen([*command, *ports], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        [*command, *ports],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs, and what they start, ignore Ctrl-C unless told otherwise.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as server:
         try:
             urls = json.loads(server.stdout.readline())
             for protocol in ("grpc", "http"):
