@@ -116,7 +116,8 @@ def save_checkpoint(
     new.mkdir(parents=True)
     modules: dict[str, nn.Module] = {"network": network, "head": head}
     tensors = {f"{part}.{name}": t for part, module in modules.items() for name, t in module.state_dict().items()}
-    metadata = {"format": FORMAT, "info": json.dumps(asdict(info))}
+    # One entry: safetensors writes several in random order, and the same weights should be the same bytes.
+    metadata = {"info": json.dumps({"format": FORMAT, **asdict(info)})}
     safetensors.torch.save_file(tensors, new / "model.safetensors", metadata)
     torch.save(dict(trainer), new / "trainer.pt")
     for written in (new / "model.safetensors", new / "trainer.pt", new):
@@ -155,10 +156,14 @@ def _read_model(file: Path) -> tuple[ModelInfo, dict[str, Tensor], dict[str, Ten
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise _damaged(file, error) from error
-    if metadata.get("format") != FORMAT:
-        raise ArtifactError(f"{file}: format {metadata.get('format')!r}, expected {FORMAT!r}; train or export it anew")
     try:
         info = json.loads(metadata["info"])
+        found = info.pop("format", None)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise _damaged(file, error) from error
+    if found != FORMAT:
+        raise ArtifactError(f"{file}: format {found!r}, expected {FORMAT!r}; train or export it anew")
+    try:
         info = ModelInfo(NetworkConfig(**info.pop("config")), **info)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(file, error) from error
