@@ -43,8 +43,7 @@ def pragmatiq(*arguments: str | Path) -> None:
     """Run one command as a user would."""
     words = [str(argument) for argument in arguments]
     sys.stderr.write(f"$ pragmatiq {' '.join(words)}\n")
-    command = "import sys; from builder.cli import main; sys.exit(main())"
-    subprocess.run([sys.executable, "-c", command, *words], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "builder.cli", *words], check=True, stdout=subprocess.DEVNULL)
 
 
 def synthetic(users: int, work: Path) -> Path:

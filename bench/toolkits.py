@@ -72,7 +72,7 @@ class Toolkit:
 def ours(precision: str = "auto") -> Toolkit:
     return Toolkit(
         name="ours",
-        program=(sys.executable, "-c", "from builder.cli import main; main()"),
+        program=(sys.executable, "-m", "builder.cli"),
         manifest="meta.json",
         events_key="events",
         tokens_key="tokens",

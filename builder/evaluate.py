@@ -11,18 +11,20 @@ import numpy as np
 from builder.dataset.store import TokenizedDataset
 from builder.evaluation import Evaluation, evaluate_scores, write_report
 from builder.evaluation import Split as Counts
+from builder.export.manifest import file_hash
 from builder.finetune.classifiers import Array
 from builder.finetune.encoding import check_same_tokenizer, encode_rows, users_of
-from builder.finetune.finetune import INPUTS_FILE, date_of, file_hash, head_folder
+from builder.finetune.finetune import INPUTS_FILE, date_of, head_folder
 from builder.finetune.fitting import BASELINES, baseline_inputs, calibrated, fit_baseline, score
 from builder.finetune.inputs import LabelledInputs
 from builder.finetune.labels import LabelledRows, read_labels
-from builder.finetune.methods import fit_task
+from builder.finetune.methods import fit_frozen, fit_task
 from builder.finetune.settings import FinetuneSettings
 from builder.finetune.splits import Split, folds, split_at
 from builder.heads import Head, load_head
 from builder.heads.lora import load_adapters, merged
 from builder.heads.saved import EVALUATION_FILE, SavedHead
+from builder.network import PragmaNetwork
 from builder.progress import Progress, Silent
 from builder.runs import Run, weights_hash
 from pragmatiq_triton.batch import Float32
@@ -141,25 +143,33 @@ def _held_out(case: _Case) -> _Outcome:
     split = split_at(case.users.tolist(), case.rows, case.settings.split, head.info["cutoff_ts"])
     if head.method == "lora":
         network = merged(network, load_adapters(SavedHead(head, case.folder).adapters_file, weights_hash(network)))
-    inputs = encode_rows(
+    return _outcome(case, head, _inputs(case, network), split)
+
+
+def _inputs(case: _Case, network: PragmaNetwork) -> LabelledInputs:
+    """All rows as ``network`` reads them, kept beside the head."""
+    return encode_rows(
         network,
         case.data,
         case.rows,
-        max_events=head.info.get("max_events"),
+        max_events=case.head.info.get("max_events"),
         kept=case.folder / INPUTS_FILE,
         progress=case.progress,
     )
-    return _outcome(case, head, inputs, split)
 
 
 def _cross_validated(case: _Case, n_folds: int) -> _Outcome:
     """The outcomes of all folds together, their rows fold by fold."""
+    task, settings = case.head.task, case.settings
     # Of a frozen network the inputs are the same for every fold; adapters are fitted anew.
-    kept = None if case.head.method == "lora" else case.folder / INPUTS_FILE
+    inputs = None if case.head.method == "lora" else _inputs(case, case.run.network)
     outcomes = []
-    for split in _fold_splits(case.users, n_folds, case.settings.seed):
-        fit = fit_task(case.run, case.data, case.rows, split.train, case.head.task, case.settings, kept, case.progress)
-        head = calibrated(fit.head, fit.inputs.rows(split.calibration), case.settings.seed)
+    for split in _fold_splits(case.users, n_folds, settings.seed):
+        if inputs is not None:
+            fit = fit_frozen(inputs, case.head.kind, split.train, task, settings)
+        else:
+            fit = fit_task(case.run, case.data, case.rows, split.train, task, settings, None, case.progress)
+        head = calibrated(fit.head, fit.inputs.rows(split.calibration), settings.seed)
         outcomes.append(_outcome(case, head, fit.inputs, split))
     return _Outcome(
         heads=[head for outcome in outcomes for head in outcome.heads],

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from builder.validation.arrays import PER_SECOND, integers, time_problems
+from builder.validation.arrays import PER_SECOND, integers, microseconds, time_problems
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.records import MAX_TS
@@ -177,4 +177,4 @@ def _microseconds(path: Path, name: str, column: pa.Array, least: int = 0) -> In
             f"the first is stored as {integers(column)[np.argmax(bad)]} {column.type.unit}; "
             "run `pragmatiq validate` for the rows"
         )
-    return integers(column.cast(pa.timestamp("us", column.type.tz), safe=False))
+    return microseconds(column)

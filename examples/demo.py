@@ -41,8 +41,7 @@ def pragmatiq(*arguments: str | Path) -> None:
     """Run one command as a user would, shown before it runs."""
     words = [str(argument) for argument in arguments]
     console.print(f"$ pragmatiq {shlex.join(words)}", style="bold", markup=False, highlight=False, soft_wrap=True)
-    command = "import sys; from builder.cli import main; sys.exit(main())"
-    subprocess.run([sys.executable, "-c", command, *words], check=True)
+    subprocess.run([sys.executable, "-m", "builder.cli", *words], check=True)
 
 
 def build(case: Case, work: Path) -> Path:

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from builder.cli.console import RichProgress, show, stderr
-from builder.cli.options import Config, Json
+from builder.cli.options import Config, Json, Tok
 
-Tok = Annotated[Path, typer.Argument(help="Tokenized data set.", exists=True, file_okay=False)]
 RunFolder = Annotated[
     Path, typer.Option("--run", help="A run, ours or the upstream toolkit's.", exists=True, file_okay=False)
 ]

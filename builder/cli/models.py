@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from builder.cli.console import RichProgress, show, stderr
-from builder.cli.options import Config, Json
+from builder.cli.options import Config, Json, Tok
 
 
 class ModelSize(StrEnum):
@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 def pretrain_command(
-    tok: Annotated[Path, typer.Argument(help="Tokenized data set.", exists=True, file_okay=False)],
+    tok: Tok,
     name: Annotated[str, typer.Option(help="Name of the run: its folder below --runs-root.")],
     model_size: Annotated[
         ModelSize | None, typer.Option(help="Network size; small if the config names none either.")

@@ -7,6 +7,7 @@ from builder.evaluation.metrics import METRICS
 from builder.evaluation.plots import plots, styles
 from builder.evaluation.result import Evaluation
 from builder.evaluation.wording import compared, in_words, number, verdict_lines
+from builder.pages import page_environment
 
 TEMPLATE = "report.html.j2"
 
@@ -17,15 +18,7 @@ def write_report(evaluations: Sequence[Evaluation], path: Path) -> None:
     The same evaluations always give the same bytes. Names are escaped. Needs matplotlib and jinja2, of the extra
     ``train``.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(Path(__file__).parent, autoescape=True)
     environment.filters.update(interval=in_words, number=number)
     page = environment.get_template(TEMPLATE).render(
         evaluations=[

@@ -75,16 +75,17 @@ def altered_files(repository: Path) -> list[str]:
     return [
         name
         for name, digest in files.items()
-        if not (repository / name).is_file() or _sha256(repository / name) != digest
+        if not (repository / name).is_file() or file_hash(repository / name) != digest
     ]
 
 
 def file_hashes(repository: Path) -> dict[str, str]:
     """The SHA-256 of every file below ``repository``, by its path there."""
     files = (path for path in sorted(repository.rglob("*")) if path.is_file())
-    return {str(path.relative_to(repository)): _sha256(path) for path in files}
+    return {str(path.relative_to(repository)): file_hash(path) for path in files}
 
 
-def _sha256(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """The file's SHA-256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

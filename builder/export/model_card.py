@@ -10,6 +10,7 @@ import msgspec
 
 from builder.export.manifest import Manifest
 from builder.heads.saved import SavedHead
+from builder.pages import page_environment
 from builder.runs import Run
 from pragmatiq_triton.errors import ArtifactError
 
@@ -29,16 +30,7 @@ def write_model_card(run: Run, manifest: Manifest, heads: Sequence[SavedHead], p
     The same run gives the same bytes; whatever users name is escaped. Raises :class:`ArtifactError` for an evaluation
     that cannot be read.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=False,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page_environment(Path(__file__).parent, autoescape=False, keep_trailing_newline=True)
     environment.filters.update(text=_text, code=_code)
     entries = {entry.task: entry for entry in manifest.heads}
     tasks = [

@@ -1,6 +1,6 @@
 """Fitting a task's classifier: logistic regression for few rows or plain signals, boosted trees for the rest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -36,8 +36,7 @@ def fit_classifier(kind: ClassifierKind, x: Float32, labels: Array, groups: Arra
     _check(x, labels)
     if kind == "boosting":
         return fit_boosting(x, labels, seed)[1]
-    losses = _logistic_losses(x, labels, groups, seed)
-    regularisation = min(losses, key=losses.__getitem__) if losses else DEFAULT_REGULARISATION
+    regularisation = best_of(_logistic_losses(x, labels, groups, seed), DEFAULT_REGULARISATION)
     return _linear(_fit(_logistic(regularisation), x, labels))
 
 
@@ -57,6 +56,17 @@ def choose_classifier(x: Float32, labels: Array, groups: Array, seed: int) -> Cl
     logistic = _logistic_losses(x, labels, groups, seed)
     boosting = _loss(_boosting(len(x), seed), x, labels, groups, seed) if logistic else None
     return "boosting" if boosting is not None and boosting < min(logistic.values()) else "logistic"
+
+
+def known_losses(choices: Sequence[float], loss: Callable[[float], float | None]) -> dict[float, float]:
+    """The ``loss`` of each choice that has one."""
+    losses = {each: loss(each) for each in choices}
+    return {each: found for each, found in losses.items() if found is not None}
+
+
+def best_of(losses: Mapping[float, float], default: float) -> float:
+    """The choice of the smallest loss, the first of them in a tie; ``default`` where no loss is known."""
+    return min(losses, key=losses.__getitem__, default=default)
 
 
 def cross_validated_log_loss(
@@ -95,8 +105,7 @@ def require_both_classes(labels: Array) -> None:
 
 def _logistic_losses(x: Float32, labels: Array, groups: Array, seed: int) -> dict[float, float]:
     """The loss of every regularisation, none where they cannot be compared."""
-    losses = {each: _loss(_logistic(each), x, labels, groups, seed) for each in REGULARISATIONS}
-    return {each: loss for each, loss in losses.items() if loss is not None}
+    return known_losses(REGULARISATIONS, lambda each: _loss(_logistic(each), x, labels, groups, seed))
 
 
 def _loss(model: Any, x: Float32, labels: Array, groups: Array, seed: int) -> float | None:

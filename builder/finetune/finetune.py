@@ -4,7 +4,6 @@
 ``inputs.npz``: what the network made of the labelled rows, for evaluation.
 """
 
-import hashlib
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ import msgspec
 
 from builder.dataset.store import TokenizedDataset
 from builder.evaluation import Split as Counts
+from builder.export.manifest import file_hash
 from builder.finetune.encoding import check_same_tokenizer, users_of
 from builder.finetune.fitting import calibrated
 from builder.finetune.inputs import LabelledInputs
@@ -75,12 +75,6 @@ def finetune(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return head
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of the file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def date_of(ts: int | None) -> str | None:

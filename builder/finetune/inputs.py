@@ -80,7 +80,8 @@ def row_features(data: TokenizedDataset, rows: LabelledRows, level: FeatureLevel
     for user, numbers in _rows_by_user(rows.users):
         record = data.encoded(user)
         for row in numbers.tolist():
-            features[row] = tokenizer.user(history_at(record, int(rows.at[row]), rows.kind)).features
+            history = history_at(record, int(rows.at[row]), rows.kind)
+            features[row] = tokenizer.features(newest(history, data.config.max_events_per_user))
     return features
 
 

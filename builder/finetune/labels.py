@@ -17,6 +17,7 @@ from builder.validation.arrays import (
     is_number,
     is_string,
     is_timestamp,
+    microseconds,
     null_mask,
     time_problems,
     to_mask,
@@ -137,7 +138,7 @@ def _microseconds(path: Path, name: str, column: pa.Array) -> Int64:
             row = int(np.argmax(wrong))
             stored = f" (stored as {integers(column)[row]} {column.type.unit})" if column[row].is_valid else ""
             raise DataError(f"{path}: row {row}: {name} {problem}{stored}, expected a time from 1970 to 9999")
-    return integers(column.cast(pa.timestamp("us", column.type.tz), safe=False))
+    return microseconds(column)
 
 
 def _classes(path: Path, column: pa.Array) -> npt.NDArray[np.int8]:

@@ -7,7 +7,7 @@ from builder.dataset.store import TokenizedDataset
 from builder.finetune.encoding import encode_rows
 from builder.finetune.fitting import feature_names_of, fit_head, linear_head
 from builder.finetune.inputs import LabelledInputs, row_features
-from builder.finetune.labels import LabelledRows
+from builder.finetune.labels import Kind, LabelledRows
 from builder.finetune.lora import fit_lora
 from builder.finetune.settings import FinetuneSettings
 from builder.heads import Head
@@ -26,6 +26,13 @@ class Fit:
     adapters: Adapters | None = None
 
 
+def fit_frozen(inputs: LabelledInputs, kind: Kind, train: Int64, task: str, settings: FinetuneSettings) -> Fit:
+    """Fit ``task`` by a method that leaves the network as it is; ``inputs`` are all rows as the network reads them."""
+    assert settings.method != "lora"
+    head = fit_head(task, settings.method, kind, settings.classifier, inputs.rows(train), settings.seed)
+    return Fit(head, inputs)
+
+
 def fit_task(
     run: Run,
     data: TokenizedDataset,
@@ -42,8 +49,7 @@ def fit_task(
     """
     if settings.method != "lora":
         inputs = encode_rows(run.network, data, rows, max_events=None, kept=kept, progress=progress)
-        train_inputs = inputs.rows(train)
-        return Fit(fit_head(task, settings.method, rows.kind, settings.classifier, train_inputs, settings.seed), inputs)
+        return fit_frozen(inputs, rows.kind, train, task, settings)
     features = row_features(data, rows, "recency" if feature_names_of("lora", rows.kind, ()) else "none")
     fitted = fit_lora(run.network, data, rows, train, features, settings.lora, progress)
     head = linear_head(task, rows.kind, fitted.linear)

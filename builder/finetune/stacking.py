@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from builder.finetune.classifiers import Array, cross_validated_log_loss, fit_boosting
+from builder.finetune.classifiers import Array, best_of, cross_validated_log_loss, fit_boosting, known_losses
 from builder.finetune.splits import folds
 from builder.heads import Linear, Stacked
 from pragmatiq_triton.batch import Float32, Int64
@@ -27,10 +27,8 @@ def fit_stacked(vectors: Float32, features: Float32, labels: Array, groups: Arra
     """
     _, trees = fit_boosting(features, labels, seed)
     x = np.column_stack([vectors, _unseen_logits(features, labels, groups, seed)])
-    losses = {each: _loss(each, x, labels, groups, seed) for each in REGULARISATIONS}
-    known = {each: loss for each, loss in losses.items() if loss is not None}
-    regularisation = min(known, key=known.__getitem__) if known else DEFAULT_REGULARISATION
-    scaler, logistic = _fit(regularisation, x, labels)
+    losses = known_losses(REGULARISATIONS, lambda each: _loss(each, x, labels, groups, seed))
+    scaler, logistic = _fit(best_of(losses, DEFAULT_REGULARISATION), x, labels)
     linear = Linear(
         mean=scaler.mean_.astype(np.float32),
         scale=(scaler.scale_ / _emphasis(x.shape[1])).astype(np.float32),

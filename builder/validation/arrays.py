@@ -57,6 +57,11 @@ def integers(array: pa.Array) -> Int64:
     return np.asarray(array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), np.int64)
 
 
+def microseconds(array: pa.Array) -> Int64:
+    """Timestamps of any unit as microseconds, null as 0; none beyond what :func:`time_problems` allows."""
+    return integers(array.cast(pa.timestamp("us", array.type.tz), safe=False))
+
+
 def time_problems(array: pa.Array) -> dict[str, Mask]:
     """What can be wrong with a timestamp, and where it is."""
     ts = integers(array)
