@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
+UInt64 = npt.NDArray[np.uint64]
 Float32 = npt.NDArray[np.float32]
 Number = TypeVar("Number", bound=np.generic)
 
@@ -44,7 +45,8 @@ class UserFeatures:
     ``tokens`` int32 [n_tokens, 4], ``events`` float32 [n_events, 5] oldest first, ``profile`` int32 [n_profile, 3],
     ``profile_times`` float32 [n_profile] in log-seconds, ``texts``: the distinct strings that ``tokens``' last
     column points into (-1: not a text token); ``features`` float32 [n_features], what the task heads read beside the
-    network (:class:`~pragmatiq_triton.tokenizer.features.HistoryFeatures`).
+    network (:class:`~pragmatiq_triton.tokenizer.features.HistoryFeatures`); ``event_keys`` uint64 [n_events, 2], the
+    fingerprints of the events' contents (:mod:`pragmatiq_triton.fingerprints`), or none of them.
     """
 
     tokens: Int32
@@ -53,6 +55,7 @@ class UserFeatures:
     profile_times: Float32
     texts: tuple[str, ...] = ()
     features: Float32 = field(default_factory=lambda: np.zeros(0, np.float32))
+    event_keys: UInt64 = field(default_factory=lambda: np.zeros((0, 2), np.uint64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ class Batch:
     ``tokens`` int32 [T, 4], ``events`` float32 [E, 5], ``profile`` int32 [P, 3], ``profile_times`` float32 [P];
     user ``u`` owns events ``event_cu_seqlens[u]:event_cu_seqlens[u + 1]`` and profile tokens likewise;
     ``text_vectors`` float32 [n_texts, text_dim] are the frozen vectors that ``tokens``' last column points into;
-    ``features`` float32 [n_users, n_features] go to the task heads.
+    ``features`` float32 [n_users, n_features] go to the task heads; ``event_keys`` uint64 [E, 2] are the events'
+    fingerprints, [0, 2] where the users have none.
     """
 
     tokens: Int32
@@ -73,6 +77,7 @@ class Batch:
     profile_cu_seqlens: Int64
     text_vectors: Float32
     features: Float32
+    event_keys: UInt64 = field(default_factory=lambda: np.zeros((0, 2), np.uint64))
 
     @property
     def n_users(self) -> int:
@@ -89,6 +94,12 @@ def cu_seqlens(lengths: Sequence[int] | npt.NDArray[np.integer]) -> Int64:
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
+
+
+def ranges(starts: Int64, lengths: Int64) -> Int64:
+    """``arange(start, start + length)`` of each pair, end to end: int64 [sum of lengths]."""
+    offsets = cu_seqlens(lengths)
+    return np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
 
 
 def collate(users: Sequence[UserFeatures], text_vectors: Sequence[Float32], text_dim: int = 0) -> Batch:
@@ -110,6 +121,7 @@ def collate(users: Sequence[UserFeatures], text_vectors: Sequence[Float32], text
         profile_cu_seqlens=cu_seqlens([len(user.profile) for user in users]),
         text_vectors=_stack(list(text_vectors), np.zeros((0, text_dim), np.float32)),
         features=np.stack([user.features for user in users]) if users else np.zeros((0, 0), np.float32),
+        event_keys=_stack([user.event_keys for user in users], np.zeros((0, 2), np.uint64)),
     )
 
 
@@ -119,7 +131,9 @@ def newest_events(user: UserFeatures, most: int) -> UserFeatures:
     if first <= 0:
         return user
     first_token = int(user.events[:first, Event.TOKENS].astype(np.int64).sum())
-    return replace(user, tokens=user.tokens[first_token:], events=user.events[first:])
+    return replace(
+        user, tokens=user.tokens[first_token:], events=user.events[first:], event_keys=user.event_keys[first:]
+    )
 
 
 def _stack(arrays: list[npt.NDArray[Number]], empty: npt.NDArray[Number]) -> npt.NDArray[Number]:

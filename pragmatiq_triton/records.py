@@ -115,11 +115,15 @@ def _explain(error: msgspec.ValidationError, raw: bytes) -> RecordError:
         node: Any = msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError):
         return RecordError(path, problem[0].lower() + problem[1:])
-    for name, index, key in re.findall(r"\.(\w+)|\[(\d+)\]|(\[\.\.\.\])", path):
-        if key:
-            name = next((name for name, value in node.items() if isinstance(value, dict | list)), "...")
-            path = path.replace(key, f".{name[:80]}", 1)
-        node = node.get(name) if name or key else node[int(index)]
+    try:
+        for name, index, key in re.findall(r"\.(\w+)|\[(\d+)\]|(\[\.\.\.\])", path):
+            if key:
+                name = next((name for name, value in node.items() if isinstance(value, dict | list)), "...")
+                path = path.replace(key, f".{name[:80]}", 1)
+            node = node.get(name) if name or key else node[int(index)]
+    except (LookupError, AttributeError, TypeError):
+        # A member that is there twice: what is wrong stands in the one that reading the whole does not keep.
+        return RecordError(path, problem[0].lower() + problem[1:])
     if isinstance(node, int | float | str) and "got" not in problem:
         problem += f", got {node!r:.80}"
     return RecordError(path, problem[0].lower() + problem[1:])

@@ -17,6 +17,7 @@ from pragmatiq_triton.errors import RecordError
 RECORD = "record"
 TOKENS = "tokens"
 EVENTS = "events"
+EVENT_KEYS = "event_keys"
 PROFILE = "profile"
 PROFILE_TIMES = "profile_times"
 FEATURES = "features"
@@ -32,13 +33,14 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 def pack_users(users: Sequence[UserFeatures]) -> dict[str, npt.NDArray[Any]]:
     """Users of one request as padded tensors: ``tokens`` int32 [users, n_tokens, 4] and so on.
 
-    ``features`` is there where the users have some.
+    ``features`` is there where the users have some. Users without ``event_keys`` cannot be packed.
     """
     features = np.stack([user.features for user in users])
     return {
         **({FEATURES: features} if features.shape[1] else {}),
         TOKENS: _pad([user.tokens for user in users]),
         EVENTS: _pad([user.events for user in users]),
+        EVENT_KEYS: _pad([user.event_keys for user in users]),
         PROFILE: _pad([user.profile for user in users]),
         PROFILE_TIMES: _pad([user.profile_times for user in users]),
     }
@@ -53,21 +55,18 @@ def pack_texts(users: Sequence[UserFeatures]) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def unpack_texts(arrays: Arrays) -> list[list[str]]:
-    """The strings of each user of a request.
+def unpack_texts(arrays: Arrays) -> list[list[bytes]]:
+    """The strings of each user of a request, as they came: UTF-8, unless a caller bypasses the ensemble.
 
-    Raises :class:`RecordError` where offsets do not fit their bytes, which only a caller that bypasses the ensemble
-    can bring about.
+    Raises :class:`RecordError` where offsets do not fit their bytes, which only such a caller can bring about.
     """
     users = []
     for row, (blob, padded) in enumerate(zip(arrays[TEXTS], arrays[TEXT_OFFSETS], strict=True)):
         offsets = padded[padded >= 0].tolist()
         if offsets != sorted(offsets) or (offsets and offsets[-1] > len(blob)):
             raise RecordError(f"row {row}: {TEXT_OFFSETS}", f"expected ascending offsets into {len(blob)} bytes")
-        try:
-            users.append([bytes(blob[a:b]).decode("utf-8") for a, b in pairwise(offsets)])
-        except UnicodeDecodeError as error:
-            raise RecordError(f"row {row}: {TEXTS}", f"expected UTF-8: {error}") from None
+        whole = blob.tobytes()
+        users.append([whole[a:b] for a, b in pairwise(offsets)])
     return users
 
 
@@ -79,11 +78,16 @@ def unpack_users(arrays: Arrays) -> list[tuple[UserFeatures, Float32]]:
     vectors = arrays.get(TEXT_VECTORS)
     features = arrays.get(FEATURES, np.zeros((len(arrays[TOKENS]), 0), np.float32))
     users = []
-    for row, (tokens, events) in enumerate(zip(arrays[TOKENS], arrays[EVENTS], strict=True)):
+    columns = zip(arrays[TOKENS], arrays[EVENTS], arrays[EVENT_KEYS], strict=True)
+    for row, (tokens, events, event_keys) in enumerate(columns):
+        if len(event_keys) != len(events):
+            raise RecordError(
+                f"row {row}: {EVENT_KEYS}", f"expected {len(events)}, one per event, got {len(event_keys)}"
+            )
         counts = events[:, Event.TOKENS]
         if not np.all((counts >= 0) & (counts == np.floor(counts)) & np.isfinite(counts)):
             raise RecordError(f"row {row}: {EVENTS}", "expected token counts to be whole numbers of at least 0")
-        events = events[counts > 0]
+        events, event_keys = events[counts > 0], event_keys[counts > 0]
         n_tokens = int(counts.sum())
         if n_tokens > len(tokens):
             raise RecordError(f"row {row}: {EVENTS}", f"expected at most {len(tokens)} tokens in all, got {n_tokens}")
@@ -100,6 +104,7 @@ def unpack_users(arrays: Arrays) -> list[tuple[UserFeatures, Float32]]:
                     arrays[PROFILE][row][:n_profile],
                     arrays[PROFILE_TIMES][row][:n_profile],
                     features=features[row],
+                    event_keys=event_keys,
                 ),
                 row_vectors,
             )

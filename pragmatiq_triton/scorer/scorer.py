@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pragmatiq_triton.batch import Batch, Event, Float32, Int64, Token, cu_seqlens
+from pragmatiq_triton.batch import Batch, Event, Float32, Int32, Int64, Token, cu_seqlens
 from pragmatiq_triton.scorer.checks import check_events, check_profiles
 from pragmatiq_triton.scorer.groups import exact_length_chunks, gather_rows
 from pragmatiq_triton.scorer.sessions import (
@@ -56,7 +56,7 @@ class Scorer:
         if "projected_texts" in self._event_encoder.input_shapes:
             self._text_projection = Graph(folder / TEXT_PROJECTION)
             self.text_dim = int(self._text_projection.input_shapes["text_vectors"][1])
-        self._threads = threads
+        self.threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="scorer")
 
     def embed(self, batch: Batch) -> Embeddings:
@@ -69,14 +69,8 @@ class Scorer:
     def event_vectors(self, batch: Batch) -> Float32:
         """Each event's vector before its calendar term, float32 [n_events, dim]: what depends on its tokens alone."""
         check_events(batch, self.vocab_size, self.text_dim)
-        if self._text_projection is None:
-            tokens = batch.tokens[:, : Token.TEXT]
-            return self._encode(batch.token_counts, lambda rows: self._event_encoder(tokens=tokens[rows]))
-        vectors = batch.text_vectors.reshape(-1, self.text_dim)
-        texts = self._text_projection(text_vectors=vectors)
-        return self._encode(
-            batch.token_counts, lambda rows: self._event_encoder(tokens=batch.tokens[rows], projected_texts=texts)
-        )
+        projected = self.project(batch.text_vectors)
+        return self._encode(batch.token_counts, lambda rows: self.encode_events(batch.tokens[rows], projected))
 
     def histories(self, batch: Batch, event_vectors: Float32) -> Embeddings:
         """What the network makes of each user, with ``event_vectors`` [n_events, dim] for ``batch.tokens``."""
@@ -85,24 +79,55 @@ class Scorer:
             np.diff(batch.profile_cu_seqlens),
             lambda rows: self._profile_encoder(tokens=batch.profile[rows], log_seconds=batch.profile_times[rows]),
         )
-        user_embedding, event_state = np.empty((2, batch.n_users, self.dim), np.float32)
+        embeddings = Embeddings(*np.empty((2, batch.n_users, self.dim), np.float32))
 
-        def encode_history(user: int, encoder: Graph) -> None:
+        def encode_history(user: int, wide: bool) -> None:
             events = slice(*batch.event_cu_seqlens[user : user + 2])
-            user_embedding[user], event_state[user] = encoder.outputs(
-                profile_vector=profile_vectors[user : user + 1],
-                event_vectors=event_vectors[events],
-                calendar=batch.events[events, Event.HOUR :],
-                log_seconds=batch.events[events, Event.LOG_SECONDS],
+            found = self.encode_history(
+                profile_vectors[user : user + 1], event_vectors[events], batch.events[events], wide
             )
+            for of_users, of_user in zip(embeddings, found, strict=True):
+                of_users[user] = of_user
 
-        if batch.n_users < self._threads:
+        if batch.n_users < self.threads:
             for user in range(batch.n_users):
-                encode_history(user, self._wide_history_encoder)
+                encode_history(user, wide=True)
         else:
             longest_first = np.argsort(-np.diff(batch.event_cu_seqlens), kind="stable")
-            self._each(lambda user: encode_history(user, self._history_encoder), longest_first)
-        return Embeddings(user_embedding, event_state)
+            self._each(lambda user: encode_history(user, wide=False), longest_first)
+        return embeddings
+
+    def profile_vector(self, batch: Batch, user: int) -> Float32:
+        """Of one user's profile, float32 [1, dim], on the caller's thread."""
+        rows = slice(*batch.profile_cu_seqlens[user : user + 2])
+        return self._profile_encoder(tokens=batch.profile[None, rows], log_seconds=batch.profile_times[None, rows])
+
+    def project(self, text_vectors: Float32) -> Float32 | None:
+        """Frozen vectors [n, text_dim] in the token space, [n + 1, dim], the last row zero; None without texts."""
+        if self._text_projection is None:
+            return None
+        return self._text_projection(text_vectors=text_vectors.reshape(-1, self.text_dim))
+
+    def encode_events(self, tokens: Int32, projected_texts: Float32 | None) -> Float32:
+        """Vectors [n, dim] of events of one length, ``tokens`` int32 [n, length, 4], on one thread, the caller's."""
+        if projected_texts is None:
+            return self._event_encoder(tokens=tokens[..., : Token.TEXT])
+        return self._event_encoder(tokens=tokens, projected_texts=projected_texts)
+
+    def encode_history(
+        self, profile_vector: Float32, event_vectors: Float32, events: Float32, wide: bool
+    ) -> tuple[Float32, Float32]:
+        """User embedding and last event's state [1, dim] of one user's [1, dim], [n, dim] and ``events`` [n, 5].
+
+        ``wide``: on all threads instead of the caller's.
+        """
+        user_embedding, event_state = (self._wide_history_encoder if wide else self._history_encoder).outputs(
+            profile_vector=profile_vector,
+            event_vectors=event_vectors,
+            calendar=events[:, Event.HOUR :],
+            log_seconds=events[:, Event.LOG_SECONDS],
+        )
+        return user_embedding, event_state
 
     def _encode(self, lengths: Int64, encoder: Callable[[Int64], Float32]) -> Float32:
         """Vectors [n, dim] of n sequences laid end to end; ``encoder`` gets rows [k, length] of k that are as long."""

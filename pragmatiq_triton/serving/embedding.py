@@ -1,50 +1,117 @@
 """The second stage, in embed repositories: distinct strings become their frozen vectors."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 
 import msgspec
 import numpy as np
 
-from pragmatiq_triton.errors import ArtifactError
-from pragmatiq_triton.serving.stage import Answer, Tensors, isolated, threads_of
+from pragmatiq_triton.batch import Float32
+from pragmatiq_triton.errors import ArtifactError, DataError
+from pragmatiq_triton.serving.metrics import Sample, cache_samples
+from pragmatiq_triton.serving.stage import Reply, Stage, threads_of, whole_number
 from pragmatiq_triton.tensors import TEXT_VECTORS, Arrays, unpack_texts
 from pragmatiq_triton.text_encoders import TextEncoder, TextEncoderSpec, create_text_encoder
+from pragmatiq_triton.text_encoders.cached import CachedTextEncoder
+from pragmatiq_triton.vector_cache import VectorCache
 
 ENCODER_FILE = "text_encoder.json"
+DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 
 
-class TextEmbedderStage:
-    """Reads ``texts`` uint8 [users, n_bytes] and ``text_offsets`` int32 [users, n_texts + 1]."""
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A request some of whose strings have no vector yet: these, by the places [user, text] in ``vectors``."""
 
-    def __init__(self, encoder: TextEncoder) -> None:
-        self._encoder = encoder
+    reply: Reply
+    vectors: Float32
+    missing: dict[bytes, list[tuple[int, int]]]
+
+
+class TextEmbedderStage(Stage):
+    """Reads ``texts`` uint8 [users, n_bytes] and ``text_offsets`` int32 [users, n_texts + 1].
+
+    Strings that came lately, up to ``cache_bytes`` of them, are not looked up or computed again. Requests whose strings
+    are all known are answered before the encoder is asked for the others.
+    """
+
+    def __init__(self, encoder: TextEncoder, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
+        self._encoder = CachedTextEncoder(encoder, VectorCache(encoder.dim, cache_bytes))
+        self._seconds = {"lookup": 0.0, "encode": 0.0}
+        self._n_requests = 0
 
     @classmethod
     def load(cls, folder: Path, parameters: dict[str, str]) -> "TextEmbedderStage":
         """The encoder that export wrote into ``folder``, behind its table of the strings seen in training."""
+        cache_bytes = whole_number(parameters, "text_cache_bytes", DEFAULT_CACHE_BYTES)
+        return cls(load_text_encoder(folder, parameters), cache_bytes)
+
+    def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply]) -> None:
+        started = perf_counter()
+        opened: list[_Open] = []
+        for request, reply in zip(requests, replies, strict=True):
+            try:
+                one = self._look_up(request, reply)
+            except DataError as error:
+                reply(error)
+                continue
+            if one.missing:
+                opened.append(one)
+            else:
+                reply({TEXT_VECTORS: one.vectors})
+        looked_up = perf_counter()
+        if opened:
+            self._answer(opened)
+        self._seconds["lookup"] += looked_up - started
+        self._seconds["encode"] += perf_counter() - looked_up
+        self._n_requests += len(requests)
+
+    def samples(self) -> list[Sample]:
+        return [
+            *cache_samples("texts", self._encoder.cache),
+            *(Sample("pragmatiq_stage_seconds_total", value, {"stage": name}) for name, value in self._seconds.items()),
+            *(Sample("pragmatiq_stage_runs_total", self._n_requests, {"stage": name}) for name in self._seconds),
+        ]
+
+    def _look_up(self, request: Arrays, reply: Reply) -> _Open:
+        users = unpack_texts(request)
+        vectors = np.zeros((len(users), max(map(len, users), default=0), self._encoder.dim), np.float32)
+        missing: dict[bytes, list[tuple[int, int]]] = {}
+        for user, texts in enumerate(users):
+            for row in self._encoder.known(texts, vectors[user, : len(texts)]).tolist():
+                missing.setdefault(texts[row], []).append((user, row))
+        return _Open(reply, vectors, missing)
+
+    def _answer(self, opened: list[_Open]) -> None:
+        """Encode the strings of all at once; where that fails, those of each, so that the others are answered."""
+        texts = list({text: None for one in opened for text in one.missing})
         try:
-            spec = msgspec.json.decode((folder / ENCODER_FILE).read_bytes(), type=TextEncoderSpec)
-        except (OSError, msgspec.DecodeError) as error:
-            raise ArtifactError(f"{folder / ENCODER_FILE}: expected a text encoder's settings: {error}") from None
-        device = parameters.get("device", "cpu")
-        return cls(create_text_encoder(_located(spec, folder), device=device, threads=threads_of(parameters)))
+            vectors = dict(zip(texts, self._encoder.encode(texts), strict=True))
+        except (DataError, UnicodeDecodeError) as error:
+            if len(opened) > 1:
+                for one in opened:
+                    self._answer([one])
+            else:
+                is_data = isinstance(error, DataError)
+                opened[0].reply(error if is_data else DataError(f"texts: expected UTF-8: {error}"))
+            return
+        for one in opened:
+            for text, places in one.missing.items():
+                for place in places:
+                    one.vectors[place] = vectors[text]
+            one.reply({TEXT_VECTORS: one.vectors})
 
-    def __call__(self, requests: Sequence[Arrays]) -> list[Answer]:
-        return isolated(self._embed, requests)
 
-    def _embed(self, requests: Sequence[Arrays]) -> list[Tensors]:
-        users_of = [unpack_texts(request) for request in requests]
-        texts = list({text: None for users in users_of for user in users for text in user})
-        vectors = self._encoder.encode(texts)
-        rows = dict(zip(texts, range(len(texts)), strict=True))
-        answers: list[Tensors] = []
-        for users in users_of:
-            out = np.zeros((len(users), max(map(len, users), default=0), self._encoder.dim), np.float32)
-            for row, user in enumerate(users):
-                out[row, : len(user)] = vectors[[rows[text] for text in user]]
-            answers.append({TEXT_VECTORS: out})
-        return answers
+def load_text_encoder(folder: Path, parameters: dict[str, str]) -> TextEncoder:
+    """The encoder that export wrote into ``folder``; :class:`ArtifactError` where its settings cannot be read."""
+    try:
+        spec = msgspec.json.decode((folder / ENCODER_FILE).read_bytes(), type=TextEncoderSpec)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ArtifactError(f"{folder / ENCODER_FILE}: expected a text encoder's settings: {error}") from None
+    device = parameters.get("device", "cpu")
+    return create_text_encoder(_located(spec, folder), device=device, threads=threads_of(parameters))
 
 
 def _located(spec: TextEncoderSpec, folder: Path) -> TextEncoderSpec:

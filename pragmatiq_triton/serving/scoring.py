@@ -1,44 +1,112 @@
 """The last stage: tokens, text vectors and features become the user embedding and the task scores."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import perf_counter
 
-from pragmatiq_triton.batch import collate, cu_seqlens, newest_events
-from pragmatiq_triton.errors import ConfigError
-from pragmatiq_triton.scorer import Scorer, TaskHeads
-from pragmatiq_triton.serving.stage import Answer, Tensors, isolated, threads_of
+from pragmatiq_triton.batch import Batch, collate, newest_events
+from pragmatiq_triton.errors import DataError
+from pragmatiq_triton.scorer import Embeddings, Scorer, TaskHeads
+from pragmatiq_triton.scorer.engine import ScoringEngine
+from pragmatiq_triton.serving.counted_scores import ScoreCounts
+from pragmatiq_triton.serving.metrics import Sample, cache_samples
+from pragmatiq_triton.serving.snapshot import Snapshot, SnapshotKeeper, find_snapshot
+from pragmatiq_triton.serving.stage import Reply, Stage, threads_of, whole_number
 from pragmatiq_triton.tensors import EMBEDDING, SCORES, Arrays, unpack_users
+from pragmatiq_triton.vector_cache import VectorCache
+
+DEFAULT_CACHE_BYTES = 256 * 1024 * 1024
 
 
-class ScorerStage:
+class ScorerStage(Stage):
     """Reads the tokenizer's numbers and, in embed repositories, ``text_vectors`` [users, n_texts, text_dim].
 
-    Of a history it sees the newest ``max_events``, 0 for all.
+    Of a history it sees the newest ``max_events``, 0 for all; it keeps up to ``cache_bytes`` of event vectors,
+    those of ``snapshot`` from the start.
     """
 
-    def __init__(self, scorer: Scorer, heads: TaskHeads, max_events: int = 0) -> None:
-        self._scorer = scorer
+    def __init__(
+        self,
+        scorer: Scorer,
+        heads: TaskHeads,
+        *,
+        tasks: Sequence[str] = (),
+        max_events: int = 0,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        snapshot: Snapshot | None = None,
+    ) -> None:
+        cache = VectorCache(scorer.dim, cache_bytes)
+        self._keeper = SnapshotKeeper(snapshot, cache) if snapshot else None
+        self._engine = ScoringEngine(scorer, cache)
         self._heads = heads
         self._max_events = max_events
+        self._scores = ScoreCounts(tasks)
+        self._reply_seconds = 0.0
 
     @classmethod
     def load(cls, folder: Path, parameters: dict[str, str]) -> "ScorerStage":
-        """The graphs in ``folder``, with the limit on events that the model's parameters set."""
-        max_events = parameters.get("max_events", "0")
-        if not max_events.isdecimal():
-            raise ConfigError(f"max_events in config.pbtxt: expected a whole number of at least 0, got {max_events!r}")
-        return cls(Scorer(folder, threads=threads_of(parameters)), TaskHeads(folder), int(max_events))
+        """The graphs in ``folder``, with the limits that the model's parameters set."""
+        return cls(
+            Scorer(folder, threads=threads_of(parameters)),
+            TaskHeads(folder),
+            tasks=json.loads(parameters.get("tasks", "[]")),
+            max_events=whole_number(parameters, "max_events", 0),
+            cache_bytes=whole_number(parameters, "event_cache_bytes", DEFAULT_CACHE_BYTES),
+            snapshot=find_snapshot(parameters),
+        )
 
-    def __call__(self, requests: Sequence[Arrays]) -> list[Answer]:
-        return isolated(self._score, requests)
+    def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply]) -> None:
+        for request, reply in zip(requests, replies, strict=True):
+            try:
+                batch = self._batch(request)
+                self._engine.submit(batch, self._answering(batch, reply))
+            except DataError as error:
+                reply(error)
 
-    def _score(self, requests: Sequence[Arrays]) -> list[Tensors]:
-        users_of = [unpack_users(request) for request in requests]
-        users = [user for users in users_of for user in users]
+    def samples(self) -> list[Sample]:
+        timings = self._engine.timings
+        seconds = {**timings.stage_seconds, "reply": self._reply_seconds}
+        return [
+            *cache_samples("events", self._engine.cache),
+            *self._scores.samples(),
+            *(Sample("pragmatiq_stage_seconds_total", value, {"stage": name}) for name, value in seconds.items()),
+            *(Sample("pragmatiq_stage_runs_total", timings.jobs, {"stage": name}) for name in seconds),
+            *(
+                Sample("pragmatiq_graph_seconds_total", value, {"graph": name})
+                for name, value in timings.graph_seconds.items()
+            ),
+            *(
+                Sample("pragmatiq_graph_runs_total", value, {"graph": name})
+                for name, value in timings.graph_runs.items()
+            ),
+        ]
+
+    def close(self) -> None:
+        self._engine.close()
+        if self._keeper:
+            self._keeper.close()
+
+    def _batch(self, request: Arrays) -> Batch:
+        users = unpack_users(request)
         read = [newest_events(user, self._max_events) if self._max_events else user for user, _ in users]
-        batch = collate(read, [vectors for _, vectors in users])
-        embeddings = self._scorer.embed(batch)
-        scores = self._heads(embeddings, batch.features)
-        bounds = cu_seqlens([len(users) for users in users_of])
-        return [{SCORES: scores[a:b], EMBEDDING: embeddings.user_embedding[a:b]} for a, b in pairwise(bounds)]
+        return collate(read, [vectors for _, vectors in users])
+
+    def _answering(self, batch: Batch, reply: Reply) -> Callable[[Embeddings | Exception], None]:
+        """Called by a worker of the engine."""
+
+        def answer(found: Embeddings | Exception) -> None:
+            started = perf_counter()
+            if isinstance(found, Exception):
+                reply(found)
+                return
+            try:
+                scores = self._heads(found, batch.features)
+            except Exception as error:
+                reply(error)
+                return
+            reply({SCORES: scores, EMBEDDING: found.user_embedding})
+            self._scores.add(scores)
+            self._reply_seconds += perf_counter() - started
+
+        return answer

@@ -2,47 +2,86 @@
 
 import json
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pragmatiq_triton.errors import DataError, PragmatiqError
+from pragmatiq_triton.errors import ConfigError, DataError, PragmatiqError
+from pragmatiq_triton.serving.metrics import MetricsPublisher, Sample
 from pragmatiq_triton.tensors import Arrays
 
 Tensors = dict[str, npt.NDArray[Any]]
-Answer = Tensors | DataError
-"""A request's output tensors, or what was wrong with it."""
+Answer = Tensors | Exception
+"""A request's output tensors, or what went wrong: :class:`DataError` where it was the request."""
+
+Reply = Callable[[Answer], None]
+"""Answers one request, once, from any thread."""
+
+GRACE_SECONDS = 0.01
+"""How long an execution waits for its answers: longer than a history takes whose events are known, shorter than a
+caller behind it would notice."""
 
 
-class Stage(Protocol):
+class Stage(ABC):
     """One model of the ensemble."""
 
+    @abstractmethod
+    def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply]) -> None:
+        """See that each of ``replies`` is called with the answer to its request, now or later.
+
+        A bad request does not touch its neighbours. The requests' memory is only there until this returns.
+        """
+
+    @abstractmethod
+    def samples(self) -> list[Sample]:
+        """What the stage has counted."""
+
+    def close(self) -> None:  # noqa: B027 - not every stage holds something
+        """Answer what is under way and let go of what is held."""
+
     def __call__(self, requests: Sequence[Arrays]) -> list[Answer]:
-        """Answer the requests of one execution, in their order; a bad request does not touch its neighbours."""
-        ...
+        """Submit ``requests`` and wait for their answers."""
+        answers: list[Answer] = [{}] * len(requests)
+        open_replies = threading.Semaphore(0)
 
+        def reply_to(i: int) -> Reply:
+            def reply(answer: Answer) -> None:
+                answers[i] = answer
+                open_replies.release()
 
-def isolated(together: Callable[[Sequence[Arrays]], list[Tensors]], requests: Sequence[Arrays]) -> list[Answer]:
-    """Answer requests together; where one of them is bad, one by one, so that its neighbours are answered."""
-    try:
-        return [*together(requests)]
-    except DataError as error:
-        return [error] if len(requests) == 1 else [isolated(together, [request])[0] for request in requests]
+            return reply
+
+        self.submit(requests, [reply_to(i) for i in range(len(requests))])
+        for _ in requests:
+            open_replies.acquire()
+        return answers
 
 
 def threads_of(parameters: dict[str, str]) -> int:
     """The model's thread count: its parameter ``threads``, where 0 means every core this process may use."""
-    return int(parameters.get("threads", "0")) or len(os.sched_getaffinity(0))
+    return whole_number(parameters, "threads", 0) or len(os.sched_getaffinity(0))
+
+
+def whole_number(parameters: dict[str, str], name: str, default: int) -> int:
+    """The parameter ``name`` of a model's config; :class:`ConfigError` where it is no whole number."""
+    value = parameters.get(name, str(default))
+    if not value.isdecimal():
+        raise ConfigError(f"{name} in config.pbtxt: expected a whole number of at least 0, got {value!r}")
+    return int(value)
 
 
 class StageModel(ABC):
-    """Base of the repository's ``TritonPythonModel`` classes: decode tensors, call the stage, encode tensors.
+    """Base of the repository's ``TritonPythonModel`` classes: decode tensors, submit to the stage, encode tensors.
 
-    Follows the Python backend's interface (Triton documentation, "Python Backend").
+    Follows the Python backend's interface (Triton documentation, "Python Backend"). An execution whose requests are
+    all answered within :data:`GRACE_SECONDS` returns the answers, which is the cheapest way; otherwise it ends, takes
+    new requests, and each answer is sent when it is ready.
     """
 
     name: str
@@ -65,23 +104,88 @@ class StageModel(ABC):
             self._stage = self.load(folder, parameters)
         except PragmatiqError as error:
             raise pb_utils.TritonModelException(f"{self.name}: {error}") from None
+        self._outcomes = {"answered": 0, "refused": 0, "failed": 0}
+        self._metrics = MetricsPublisher(pb_utils, args["model_name"], self._samples)
+        self._metrics.start()
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        pb = self._pb
+    def execute(self, requests: list[Any]) -> list[Any] | None:
+        execution = _Execution(requests, self.response)
         try:
             arrays = [
-                {name: pb.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
+                {name: self._pb.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
                 for request in requests
             ]
-            answers = self._stage(arrays)
+            self._stage.submit(arrays, execution.replies)
         except Exception as error:
-            pb.Logger.log_error(f"{self.name}: {type(error).__name__}: {error}")
-            failure = pb.TritonError(f"{self.name}: internal error: {type(error).__name__}", pb.TritonError.INTERNAL)
-            return [pb.InferenceResponse(error=failure) for _ in requests]
-        return [self._response(answer) for answer in answers]
+            for reply in execution.replies:
+                reply(error)
+        return execution.responses(GRACE_SECONDS)
 
-    def _response(self, answer: Answer) -> Any:
+    def finalize(self) -> None:
+        self._stage.close()
+        self._metrics.stop()
+
+    def response(self, answer: Answer) -> Any:
+        """The answer as Triton's."""
         pb = self._pb
         if isinstance(answer, DataError):
+            self._outcomes["refused"] += 1
             return pb.InferenceResponse(error=pb.TritonError(f"{self.name}: {answer}", pb.TritonError.INVALID_ARG))
+        if isinstance(answer, Exception):
+            self._outcomes["failed"] += 1
+            what = type(answer).__name__
+            pb.Logger.log_error(f"{self.name}: {what}: {answer}")
+            failure = pb.TritonError(f"{self.name}: internal error: {what}", pb.TritonError.INTERNAL)
+            return pb.InferenceResponse(error=failure)
+        self._outcomes["answered"] += 1
         return pb.InferenceResponse([pb.Tensor(name, np.ascontiguousarray(array)) for name, array in answer.items()])
+
+    def _samples(self) -> list[Sample]:
+        outcomes = [
+            Sample("pragmatiq_requests_total", count, {"outcome": outcome}) for outcome, count in self._outcomes.items()
+        ]
+        return [*outcomes, *self._stage.samples()]
+
+
+class _Execution:
+    """The replies to one execution's requests: kept and returned together, or sent one by one once it has ended."""
+
+    def __init__(self, requests: list[Any], response: Callable[[Answer], Any]) -> None:
+        self._requests = requests
+        self._response = response
+        self._answers: dict[int, Answer] = {}
+        self._senders: list[Any] = []
+        self._lock = threading.Lock()
+        self._complete = threading.Event()
+        self.replies: list[Reply] = [partial(self._reply, i) for i in range(len(requests))]
+
+    def responses(self, grace_seconds: float) -> list[Any] | None:
+        """All responses in the requests' order, or None where some come later than in ``grace_seconds``."""
+        self._complete.wait(grace_seconds)
+        with self._lock:
+            if len(self._answers) == len(self._requests):
+                return [self._response(self._answers[i]) for i in range(len(self._requests))]
+            self._senders = [request.get_response_sender() for request in self._requests]
+            ready = list(self._answers.items())
+        for i, answer in ready:
+            self._send(i, answer)
+        return None
+
+    def _reply(self, i: int, answer: Answer) -> None:
+        with self._lock:
+            # The first answer counts: an error of the whole execution comes after those given already.
+            if i in self._answers:
+                return
+            self._answers[i] = answer
+            if not self._senders:
+                if len(self._answers) == len(self._requests):
+                    self._complete.set()
+                return
+        self._send(i, answer)
+
+    def _send(self, i: int, answer: Answer) -> None:
+        self._senders[i].send(self._response(answer), flags=_FINAL)
+
+
+# TRITONSERVER_RESPONSE_COMPLETE_FINAL of the C API.
+_FINAL = 1

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pragmatiq_triton.batch import Float32, Int32, Int64, Number, Token, cu_seqlens
+from pragmatiq_triton.batch import Float32, Int32, Int64, Number, Token, cu_seqlens, ranges
 from pragmatiq_triton.tokenizer.vocabulary import UNK, Vocabulary, parse_numbers
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -98,12 +98,6 @@ def encode_fields(
     for slots, ids, piece_starts, lengths in pieces:
         tokens[ranges(starts[slots], lengths), Token.VALUE] = ids[ranges(piece_starts, lengths)]
     return EncodedFields(tokens, counts, np.repeat(numbers, counts))
-
-
-def ranges(starts: Int64, lengths: Int64) -> Int64:
-    """``arange(start, start + length)`` of each pair, end to end: int64 [sum of lengths]."""
-    offsets = cu_seqlens(lengths)
-    return np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
 
 
 def cut_tails(lengths: Int64, most: int) -> tuple[Int64 | slice, Int64]:

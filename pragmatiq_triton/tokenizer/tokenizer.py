@@ -1,13 +1,15 @@
 """One record in, the network's numbers out."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from pragmatiq_triton.batch import Token, UserFeatures
-from pragmatiq_triton.records import Record, text_of
+from pragmatiq_triton.batch import Float32, Int32, Int64, Token, UserFeatures
+from pragmatiq_triton.records import Event, Milestone, Record, Scalar, text_of
 from pragmatiq_triton.tokenizer.assemble import NO_TIME, EncodedRecord, assemble, newest
 from pragmatiq_triton.tokenizer.features import FeatureLevel, HistoryFeatures
 from pragmatiq_triton.tokenizer.fields import TextNumbering, cut_tails, encode_fields, group_values
@@ -15,6 +17,28 @@ from pragmatiq_triton.tokenizer.moment import record_before
 from pragmatiq_triton.tokenizer.vocabulary import Vocabulary
 
 SOURCE_KEY = "source"
+
+
+class EncodedEvents(NamedTuple):
+    """Events' tokens end to end, cut: ``tokens`` int32 [n_tokens, 4], in the text column 0 for a text token or -1.
+
+    ``numbers`` float32 [n_tokens] as in :class:`~pragmatiq_triton.tokenizer.assemble.EncodedRecord`; ``lengths`` and,
+    before the cut, ``uncut_lengths`` int64 [n_events] in tokens; ``strings``: the raw string of each text token.
+    """
+
+    tokens: Int32
+    numbers: Float32
+    lengths: Int64
+    uncut_lengths: Int64
+    strings: list[str]
+
+
+class EncodedProfile(NamedTuple):
+    """``tokens`` int32 [n_profile, 3]; ``item_lengths`` and ``item_ts`` int64 [n_items], ``NO_TIME`` for attributes."""
+
+    tokens: Int32
+    item_lengths: Int64
+    item_ts: Int64
 
 
 class Tokenizer:
@@ -47,6 +71,22 @@ class Tokenizer:
         if record.eval_ts > 0:
             record = record_before(record, record.eval_ts)
         events = sorted(record.events, key=lambda event: event.ts)[-self.config.max_events_per_user :]
+        encoded = self.encode_events(events)
+        profile = self.encode_profile(record.attributes, record.lifelong)
+        return EncodedRecord(
+            tokens=encoded.tokens,
+            numbers=encoded.numbers,
+            event_lengths=encoded.lengths,
+            event_ts=np.asarray([event.ts for event in events], np.int64),
+            profile=profile.tokens,
+            item_lengths=profile.item_lengths,
+            item_ts=profile.item_ts,
+            as_of=record.as_of,
+            texts=number_texts(encoded.tokens, encoded.strings),
+        )
+
+    def encode_events(self, events: Sequence[Event]) -> EncodedEvents:
+        """Tokens of events, whatever their order and their times."""
         columns, n_fields = group_values(
             pair
             for event in events
@@ -55,21 +95,32 @@ class Tokenizer:
         texts = TextNumbering() if self.config.embeds_text else None
         fields = encode_fields(columns, n_fields, self.vocabulary, texts)
         first_fields = np.cumsum([0, *(len(event.fields) + 1 for event in events)])[:-1]
-        lengths = np.add.reduceat(fields.counts, first_fields) if events else np.zeros(0, np.int64)
-        kept, lengths = cut_tails(lengths, self.config.max_event_tokens)
+        uncut_lengths = np.add.reduceat(fields.counts, first_fields) if events else np.zeros(0, np.int64)
+        kept, lengths = cut_tails(uncut_lengths, self.config.max_event_tokens)
+        tokens = fields.tokens[kept]
+        is_text = tokens[:, Token.TEXT] >= 0
+        strings = [texts.texts[number] for number in tokens[is_text, Token.TEXT].tolist()] if texts else []
+        tokens[is_text, Token.TEXT] = 0
+        return EncodedEvents(tokens, fields.numbers[kept], lengths, uncut_lengths, strings)
 
-        attributes = sorted((key, text_of(value)) for key, value in record.attributes.items())
-        milestones = [(item.key, item.key) for item in record.lifelong]
-        columns, n_items = group_values([*attributes, *milestones])
+    def encode_profile(self, attributes: Mapping[str, Scalar], lifelong: Sequence[Milestone]) -> EncodedProfile:
+        """Tokens of a profile: attributes by name, then milestones."""
+        named = sorted((key, text_of(value)) for key, value in attributes.items())
+        columns, n_items = group_values([*named, *((item.key, item.key) for item in lifelong)])
         items = encode_fields(columns, n_items, self.vocabulary, None)
-        return EncodedRecord(
-            tokens=fields.tokens[kept],
-            numbers=fields.numbers[kept],
-            event_lengths=lengths,
-            event_ts=np.asarray([event.ts for event in events], np.int64),
-            profile=items.tokens[:, : Token.TEXT],
+        return EncodedProfile(
+            tokens=items.tokens[:, : Token.TEXT],
             item_lengths=items.counts,
-            item_ts=np.asarray([NO_TIME] * len(attributes) + [item.ts for item in record.lifelong], np.int64),
-            as_of=record.as_of,
-            texts=tuple(texts.texts) if texts else (),
+            item_ts=np.asarray([NO_TIME] * len(named) + [item.ts for item in lifelong], np.int64),
         )
+
+
+def number_texts(tokens: Int32, strings: Sequence[str]) -> tuple[str, ...]:
+    """Point text tokens, in order, at their ``strings``: the distinct ones in the order of their first appearance.
+
+    Writes the text column of ``tokens`` int32 [n_tokens, 4] where it is not -1.
+    """
+    texts = TextNumbering()
+    if strings:
+        tokens[tokens[:, Token.TEXT] >= 0, Token.TEXT] = texts.number(strings)
+    return tuple(texts.texts)

@@ -77,3 +77,8 @@ def test_over_a_limit_names_the_limit():
 )
 def test_values_become_strings(value, text):
     assert text_of(value) == text
+
+
+def test_a_member_that_is_there_twice_is_still_explained():
+    with pytest.raises(RecordError, match=r"\$\.events\[0\]\.source: expected `?str"):
+        decode_record(b'{"events":[{"ts":1,"source":7}],"events":[]}')

@@ -12,7 +12,8 @@ def user(n_events, n_profile, texts=()):
     tokens = np.random.default_rng(n_events).integers(3, 90, (counts.sum(), 4)).astype(np.int32)
     tokens[:, 3] = np.arange(len(tokens)) % (len(texts) + 1) - 1
     profile = np.full((n_profile, 3), 7, np.int32)
-    return UserFeatures(tokens, events, profile, np.ones(n_profile, np.float32), tuple(texts))
+    keys = np.random.default_rng(n_events).integers(0, 2**64, (n_events, 2), np.uint64, endpoint=False)
+    return UserFeatures(tokens, events, profile, np.ones(n_profile, np.float32), tuple(texts), event_keys=keys)
 
 
 USERS = [
@@ -26,7 +27,7 @@ USERS = [
 @pytest.mark.parametrize("users", [USERS, USERS[:1], USERS[1:2]], ids=["four", "one", "empty"])
 def test_users_survive_the_wire(users):
     texts = unpack_texts(pack_texts(users))
-    assert texts == [list(each.texts) for each in users]
+    assert texts == [[text.encode() for text in each.texts] for each in users]
     widest = max(map(len, texts))
     vectors = np.random.default_rng(0).normal(size=(len(users), widest, 8)).astype(np.float32)
     for expected, (got, got_vectors), sent in zip(
@@ -34,6 +35,7 @@ def test_users_survive_the_wire(users):
     ):
         np.testing.assert_array_equal(got.tokens, expected.tokens)
         np.testing.assert_array_equal(got.events, expected.events)
+        np.testing.assert_array_equal(got.event_keys, expected.event_keys)
         np.testing.assert_array_equal(got.profile, expected.profile)
         np.testing.assert_array_equal(got.profile_times, expected.profile_times)
         np.testing.assert_array_equal(got_vectors, sent)
@@ -43,10 +45,10 @@ def test_arrays_that_do_not_fit_together_are_refused():
     arrays = {**pack_users(USERS[:1]), TEXT_VECTORS: np.zeros((1, 3, 8), np.float32)}
     with pytest.raises(RecordError, match="at most"):
         unpack_users({**arrays, "tokens": arrays["tokens"][:, :2]})
+    with pytest.raises(RecordError, match="event_keys: expected 3, one per event, got 2"):
+        unpack_users({**arrays, "event_keys": arrays["event_keys"][:, :2]})
     with pytest.raises(RecordError, match="text numbers"):
         unpack_users({**arrays, TEXT_VECTORS: np.zeros((1, 1, 8), np.float32)})
     texts = pack_texts(USERS[:1])
     with pytest.raises(RecordError, match="ascending"):
         unpack_texts({**texts, "text_offsets": texts["text_offsets"][:, ::-1]})
-    with pytest.raises(RecordError, match="UTF-8"):
-        unpack_texts({"texts": np.array([[255, 255]], np.uint8), "text_offsets": np.array([[0, 2]], np.int32)})

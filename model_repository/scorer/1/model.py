@@ -8,7 +8,7 @@ from pragmatiq_triton.serving.stage import Stage, StageModel
 
 class TritonPythonModel(StageModel):
     name = "scorer"
-    input_names = ("tokens", "events", "profile", "profile_times", "text_vectors", "features")
+    input_names = ("tokens", "events", "event_keys", "profile", "profile_times", "text_vectors", "features")
 
     def load(self, folder: Path, parameters: dict[str, str]) -> Stage:
         return ScorerStage.load(folder, parameters)

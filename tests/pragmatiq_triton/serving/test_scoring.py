@@ -1,6 +1,7 @@
 """The newest events of a history, and a scorer that reads no others."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,6 +39,12 @@ def test_the_newest_events_keep_their_tokens(token_counts, most):
     assert kept.profile is user.profile
 
 
+def with_keys(user):
+    """The user with a key for each event; here none is like another."""
+    keys = np.random.default_rng(len(user.events)).integers(0, 2**63, (len(user.events), 2), np.uint64)
+    return replace(user, event_keys=keys)
+
+
 @pytest.mark.parametrize("max_events", ["1", "3", "0", "999"])
 def test_a_scorer_reads_its_newest_events_of_each_user(repository, run, variant, max_events):
     if variant == "embed":
@@ -47,7 +54,7 @@ def test_a_scorer_reads_its_newest_events_of_each_user(repository, run, variant,
         texts = {}
     tokenizer = Tokenizer(run.vocabulary)
     records = [json.loads(raw) for raw in (RECORDS[11], RECORDS[4])]
-    users = [tokenizer(decode_record(json.dumps(record).encode())) for record in records]
+    users = [with_keys(tokenizer(decode_record(json.dumps(record).encode()))) for record in records]
     whole, limited = (
         ScorerStage.load(repository / "scorer" / "1", {"threads": "1", "max_events": most})
         for most in ("0", max_events)

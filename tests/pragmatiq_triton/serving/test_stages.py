@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from pragmatiq_triton.batch import cu_seqlens
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
 from pragmatiq_triton.serving.embedding import TextEmbedderStage
 from pragmatiq_triton.serving.scoring import ScorerStage
-from pragmatiq_triton.serving.stage import isolated, threads_of
+from pragmatiq_triton.serving.stage import threads_of
 from pragmatiq_triton.serving.tokenizing import TokenizerStage
 from tests.conftest import RECORDS, UPSTREAM
 
@@ -54,14 +55,50 @@ def test_limits_come_from_the_config(repository):
         TokenizerStage.load(repository / "tokenizer" / "1", {"max_events": "many"})
 
 
-def test_isolated_answers_the_neighbours():
-    def together(requests):
-        if any(each["x"][0] < 0 for each in requests):
-            raise DataError("negative")
-        return [{"y": each["x"] * 2} for each in requests]
+class Refusing:
+    """An encoder that does not take one string, and counts what it is asked for."""
 
-    answers = isolated(together, [{"x": np.array([value])} for value in (1, -1, 3)])
-    assert [answer["y"][0] if isinstance(answer, dict) else str(answer) for answer in answers] == [2, "negative", 6]
+    name, revision, dim = "refusing", "1", 3
+
+    def __init__(self):
+        self.asked = []
+
+    def encode(self, texts):
+        self.asked.append(texts)
+        if "NO" in texts:
+            raise DataError("NO is refused")
+        return np.array([[len(text)] * 3 for text in texts], np.float32).reshape(-1, 3)
+
+
+def texts_of(*users):
+    encoded = [[text.encode() if isinstance(text, str) else text for text in user] for user in users]
+    return {
+        "texts": np.stack([np.frombuffer(b"".join(texts), np.uint8) for texts in encoded]),
+        "text_offsets": np.stack([cu_seqlens([len(text) for text in texts]).astype(np.int32) for texts in encoded]),
+    }
+
+
+def test_a_string_that_the_encoder_refuses_spoils_its_request_alone():
+    encoder = Refusing()
+    stage = TextEmbedderStage(encoder)
+    good, bad, broken, also_good = stage(
+        [texts_of(["A", "BC"]), texts_of(["NO", "A"]), texts_of([b"\xff"]), texts_of(["A"])]
+    )
+    assert good["text_vectors"][0].tolist() == [[1.0] * 3, [2.0] * 3]
+    assert str(bad) == "NO is refused"
+    assert "expected UTF-8" in str(broken)
+    assert also_good["text_vectors"][0].tolist() == [[1.0] * 3]
+
+
+def test_known_strings_are_not_asked_for_again():
+    encoder = Refusing()
+    stage = TextEmbedderStage(encoder)
+    first = stage([texts_of(["A", "BC"], ["BC", "D"]), texts_of(["D"])])
+    assert encoder.asked == [["A", "BC", "D"]]
+    again = stage([texts_of(["A", "BC"], ["BC", "D"]), texts_of(["D"])])
+    assert len(encoder.asked) == 1
+    for before, after in zip(first, again, strict=True):
+        np.testing.assert_array_equal(before["text_vectors"], after["text_vectors"])
 
 
 def test_an_encoder_without_settings_is_named(tmp_path):

@@ -1,0 +1,186 @@
+"""Scoring for a server: requests come at any time, share what is encoded, and are answered as soon as each is done."""
+
+import logging
+import threading
+from itertools import pairwise
+from time import perf_counter
+
+import numpy as np
+
+from pragmatiq_triton.batch import Batch, Float32, Int64, Token, cu_seqlens, ranges
+from pragmatiq_triton.scorer.checks import check_event_keys, check_event_lengths, check_profiles, check_tokens
+from pragmatiq_triton.scorer.fair_queue import Chunk, Done, FairQueue, History, Job, PendingEvent, lay_out
+from pragmatiq_triton.scorer.scorer import Embeddings, Scorer
+from pragmatiq_triton.scorer.timings import Timings
+from pragmatiq_triton.vector_cache import VectorCache, as_bytes, as_numbers
+
+logger = logging.getLogger(__name__)
+
+MAX_HELD_BYTES = 512 * 1024 * 1024
+"""Of requests under way; beyond it a new request waits in the server's own queue."""
+
+
+class ScoringEngine:
+    """A scorer's graphs behind an event cache and a fair queue, one worker thread per core.
+
+    The answers are :meth:`Scorer.embed`'s, to rounding (1e-6), whatever is cached and whoever else asks.
+    """
+
+    def __init__(self, scorer: Scorer, cache: VectorCache) -> None:
+        self.cache = cache
+        self.timings = Timings()
+        self._scorer = scorer
+        self._queue = FairQueue(scorer.threads)
+        self._pending: dict[bytes, PendingEvent] = {}
+        self._held_bytes = 0
+        self._busy = 0
+        self._closed = False
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._room = threading.Condition(self._lock)
+        self._workers = [
+            threading.Thread(target=self._run, name=f"scorer-{i}", daemon=True) for i in range(scorer.threads)
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    def submit(self, batch: Batch, done: Done) -> None:
+        """Score ``batch``, whose events have keys; a worker calls ``done`` with the embeddings or what went wrong.
+
+        Blocks while too much is under way. Raises :class:`~pragmatiq_triton.errors.DataError` if ``batch`` is
+        inconsistent or was made for another model.
+        """
+        started = perf_counter()
+        check_event_keys(batch)
+        check_event_lengths(batch, self._scorer.text_dim)
+        check_profiles(batch, self._scorer.vocab_size)
+        vectors = np.empty((len(batch.events), self._scorer.dim), np.float32)
+        missing = self.cache.take(batch.event_keys, vectors)
+        events = self._unknown_events(batch, missing)
+        embeddings = Embeddings(*np.empty((2, batch.n_users, self._scorer.dim), np.float32))
+        job = Job(batch, vectors, embeddings, done, missing=len(missing), users_left=batch.n_users, submitted=started)
+        if not batch.n_users:
+            done(embeddings)
+            return
+        job.looked_up = perf_counter()
+        with self._lock:
+            while self._held_bytes and self._held_bytes + job.n_bytes > MAX_HELD_BYTES:
+                self._room.wait()
+            if self._closed:
+                raise RuntimeError("the engine is closed")
+            self._held_bytes += job.n_bytes
+            self._await_events(job, events, missing)
+            self._queue.add(job)
+            self._work.notify(len(self._workers))
+
+    def close(self) -> None:
+        """Finish what was submitted and end the workers."""
+        with self._lock:
+            self._closed = True
+            self._work.notify_all()
+        for worker in self._workers:
+            worker.join()
+
+    def _unknown_events(self, batch: Batch, missing: Int64) -> list[PendingEvent]:
+        """The rows ``missing`` as events, with copies of what encoding them needs."""
+        if not len(missing):
+            return []
+        lengths = batch.token_counts
+        tokens = batch.tokens[ranges(cu_seqlens(lengths)[missing], lengths[missing])]
+        check_tokens(tokens, self._scorer.vocab_size, len(batch.text_vectors))
+        used, numbers = np.unique(tokens[:, Token.TEXT], return_inverse=True)
+        tokens[:, Token.TEXT] = numbers - np.count_nonzero(used < 0)
+        used = used[used >= 0]
+        projected = self._scorer.project(batch.text_vectors[used]) if len(used) else None
+        texts = np.zeros((0, self._scorer.dim), np.float32) if projected is None else projected[:-1]
+        keys = as_bytes(batch.event_keys[missing])
+        bounds = pairwise(cu_seqlens(lengths[missing]).tolist())
+        return [PendingEvent(key, tokens[a:b], texts) for key, (a, b) in zip(keys, bounds, strict=True)]
+
+    def _await_events(self, job: Job, events: list[PendingEvent], rows: Int64) -> None:
+        """Have each of ``events``, for ``rows`` of the job, encoded once, whoever else waits for it."""
+        new: list[PendingEvent] = []
+        for event, row in zip(events, rows.tolist(), strict=True):
+            known = self._pending.setdefault(event.key, event)
+            if known is event:
+                new.append(event)
+            if not known.taken and (not known.places or known.places[-1][0] is not job):
+                job.todo.append(known)
+            known.places.append((job, row))
+        job.todo.sort(key=lambda event: len(event.tokens))
+        self._queue.expect(new)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                unit = self._queue.take()
+                while unit is None:
+                    if self._closed and not self._pending and not self._busy:
+                        self._work.notify_all()
+                        return
+                    self._work.wait()
+                    unit = self._queue.take()
+                alone = not self._busy and not self._queue
+                self._busy += 1
+            try:
+                if isinstance(unit, Chunk):
+                    self._encode(unit.events)
+                else:
+                    self._finish(unit, wide=alone)
+            except Exception:
+                # Only an answer that could not be delivered comes here; the next request must not suffer for it.
+                logger.exception("an answer could not be given")
+            finally:
+                with self._lock:
+                    self._busy -= 1
+                    self._work.notify()
+
+    def _encode(self, events: list[PendingEvent]) -> None:
+        started = perf_counter()
+        error: Exception | None = None
+        vectors: Float32 = np.zeros((len(events), self._scorer.dim), np.float32)
+        try:
+            tokens, texts = lay_out(events)
+            vectors = self._scorer.encode_events(tokens, texts if self._scorer.text_dim else None)
+            self.cache.put(as_numbers(b"".join(event.key for event in events)), vectors)
+        except Exception as caught:
+            error = caught
+        with self._lock:
+            self.timings.add_graph("events", perf_counter() - started)
+            for event, vector in zip(events, vectors, strict=True):
+                del self._pending[event.key]
+                for job, row in event.places:
+                    job.event_vectors[row] = vector
+                    job.missing -= 1
+                    job.error = job.error or error
+                    if job.missing == 0:
+                        job.encoded = perf_counter()
+                        self._queue.add(job)
+            self._work.notify(len(self._workers))
+
+    def _finish(self, unit: History, wide: bool) -> None:
+        """Encode one user's history; the job's last one answers it."""
+        started = perf_counter()
+        job, user, batch = unit.job, unit.user, unit.job.batch
+        error = job.error
+        try:
+            if error is None:
+                events = slice(*batch.event_cu_seqlens[user : user + 2])
+                found = self._scorer.encode_history(
+                    self._scorer.profile_vector(batch, user), job.event_vectors[events], batch.events[events], wide
+                )
+                for of_users, of_user in zip(job.embeddings, found, strict=True):
+                    of_users[user] = of_user
+        except Exception as caught:
+            error = caught
+        ended = perf_counter()
+        with self._lock:
+            self.timings.add_graph("histories", ended - started)
+            job.error = job.error or error
+            job.users_left -= 1
+            if job.users_left:
+                return
+            self._held_bytes -= job.n_bytes
+            self._room.notify_all()
+            self.timings.add_job(job, ended)
+        job.done(job.error or job.embeddings)

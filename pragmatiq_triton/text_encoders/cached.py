@@ -1,0 +1,40 @@
+"""Frozen vectors of the strings that came lately, in front of the encoder that computes or looks them up."""
+
+import secrets
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+
+from pragmatiq_triton.batch import Float32, Int64, UInt64
+from pragmatiq_triton.text_encoders.protocol import TextEncoder
+from pragmatiq_triton.vector_cache import VectorCache, as_numbers
+
+
+class CachedTextEncoder:
+    """``encoder`` behind ``cache``. Keys are 128-bit digests under a secret of the process: nobody can aim at one."""
+
+    def __init__(self, encoder: TextEncoder, cache: VectorCache) -> None:
+        self.cache = cache
+        self.dim = encoder.dim
+        self._encoder = encoder
+        self._secret = secrets.token_bytes(32)
+
+    def known(self, texts: Sequence[bytes], out: Float32) -> Int64:
+        """Write the vectors of ``texts``, UTF-8, that are known into ``out`` [n, dim]; returns the other rows."""
+        return self.cache.take(self._keys(texts), out)
+
+    def encode(self, texts: Sequence[bytes]) -> Float32:
+        """Vectors float32 [n, dim] of ``texts``, UTF-8 and all different, to be known from now on.
+
+        ``UnicodeDecodeError`` for what is no UTF-8, :class:`~pragmatiq_triton.errors.DataError` for strings that the
+        encoder refuses.
+        """
+        vectors = self._encoder.encode([text.decode("utf-8") for text in texts])
+        self.cache.put(self._keys(texts), vectors)
+        return vectors
+
+    def _keys(self, texts: Sequence[bytes]) -> UInt64:
+        secret = self._secret
+        digests = [blake2b(text, digest_size=16, key=secret).digest() for text in texts]
+        return as_numbers(b"".join(digests)) if digests else np.zeros((0, 2), np.uint64)

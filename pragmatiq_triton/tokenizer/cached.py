@@ -1,0 +1,201 @@
+"""The tokenizer as a server needs it: what a caller sends again is looked up, not encoded again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
+from sys import getsizeof
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from pragmatiq_triton.batch import Int64, Token, UserFeatures, cu_seqlens
+from pragmatiq_triton.errors import LimitError
+from pragmatiq_triton.fingerprints import Fingerprints
+from pragmatiq_triton.records import Event, Milestone, Record, RecordLimits, Scalar, check_limits, decode_record
+from pragmatiq_triton.tokenizer.assemble import EncodedRecord
+from pragmatiq_triton.tokenizer.moment import encoded_before
+from pragmatiq_triton.tokenizer.raw_record import UNREADABLE, SplitRecord, split_record
+from pragmatiq_triton.tokenizer.record_cache import RecordCache
+from pragmatiq_triton.tokenizer.tokenizer import EncodedProfile, Tokenizer, number_texts
+from pragmatiq_triton.tokenizer.vocabulary import UNK
+from pragmatiq_triton.vector_cache import as_numbers
+
+PROFILES_SHARE = 8
+"""One byte in so many of the cache's is for profiles."""
+
+_HEADER = np.dtype([("key", np.uint64, 2), ("tokens", np.int32), ("uncut", np.int32), ("unknown", np.int32)])
+"""Of an event: its fingerprint; its tokens, as they would be without the cut, and those that are [UNK]."""
+
+
+class KeptEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event without its time, as bytes of which a record's arrays are put together.
+
+    ``header`` is one ``_HEADER``; ``tokens``, ``numbers`` and ``strings`` are one event's of
+    :class:`~pragmatiq_triton.tokenizer.tokenizer.EncodedEvents`.
+    """
+
+    header: bytes
+    tokens: bytes
+    numbers: bytes
+    strings: tuple[str, ...]
+    n_fields: int
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(map(getsizeof, (self, self.header, self.tokens, self.numbers, self.strings, *self.strings)))
+
+
+class KeptProfile(msgspec.Struct, frozen=True, gc=False):
+    """A profile with absolute times."""
+
+    encoded: EncodedProfile
+    n_fields: int
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(map(getsizeof, (self, self.encoded, *self.encoded)))
+
+
+@dataclass(slots=True)
+class Totals:
+    """What was read since the start, and what of it the network does not see for the tokenizer's settings."""
+
+    events: int = 0
+    tokens: int = 0
+    unknown_tokens: int = 0
+    cut_events: int = 0
+    cut_event_tokens: int = 0
+    cut_profile_tokens: int = 0
+
+
+class CachedTokenizer:
+    """From a record's JSON to what ``tokenizer(decode_record(raw, limits))`` makes of it, with ``event_keys``.
+
+    Events and profiles are kept by their raw bytes, within ``max_bytes`` in all; 0 keeps nothing. The same content in
+    another spelling (white space, order of fields) is encoded again. One thread at a time; counters may be read by
+    others.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, limits: RecordLimits, max_bytes: int, fingerprints: Fingerprints) -> None:
+        self.config = tokenizer.config
+        self.totals = Totals()
+        self.profiles: RecordCache[KeptProfile] = RecordCache(max_bytes // PROFILES_SHARE)
+        self.events: RecordCache[KeptEvent] = RecordCache(max_bytes - self.profiles.max_bytes)
+        self._tokenizer = tokenizer
+        self._limits = limits
+        self._fingerprints = fingerprints
+        self._keeps_numbers = tokenizer.features.level == "all"
+
+    def __call__(self, raw: bytes) -> UserFeatures:
+        """Read and tokenize one record; raises what :func:`~pragmatiq_triton.records.decode_record` raises."""
+        return self.tokenize(raw, self.split(raw))
+
+    def split(self, raw: bytes) -> SplitRecord | None:
+        """The record cut at its events; None where only reading it whole can tell what it is."""
+        if len(raw) > self._limits.max_record_bytes:
+            return None
+        split = split_record(raw)
+        return split if split and len(split.ts) <= self._limits.max_events else None
+
+    def tokenize(self, raw: bytes, split: SplitRecord | None) -> UserFeatures:
+        """Look up and encode what :meth:`split` made of ``raw``; what breaks the contract is read whole, to say how."""
+        found = self._find(split) if split else None
+        if split and found:
+            return self._user(split.ts, *found, split.as_of, split.eval_ts)
+        record = decode_record(raw, self._limits)
+        ts = np.asarray([event.ts for event in record.events], np.int64)
+        profile = self._encode_profile(record.attributes, record.lifelong)
+        return self._user(ts, self._encode_events(record.events), profile, record.as_of, record.eval_ts)
+
+    def _find(self, split: SplitRecord) -> tuple[list[KeptEvent], KeptProfile] | None:
+        """The record's events and its profile; None where they break the contract or a limit."""
+        events = self.events.find(split.event_keys)
+        (profile,) = self.profiles.find([split.profile_key])
+        new = {}
+        if not all(events):
+            columns = zip(split.event_keys, split.raw.events, events, strict=True)
+            new = {key: event for key, event, kept in columns if kept is None}
+        try:
+            decoded = [event.decode() for event in new.values()]
+            attributes, lifelong = ({}, []) if profile else split.decode_profile()
+            # Checked before they are encoded: a limit is there to spare that work. What is kept has passed already.
+            check_limits(Record(decoded, attributes=attributes, lifelong=lifelong), self._limits)
+        except (*UNREADABLE, LimitError):
+            return None
+        encoded = dict(zip(new, self._encode_events(decoded), strict=True)) if new else {}
+        for key, event in encoded.items():
+            self.events.put(key, event)
+        if profile is None:
+            profile = self._encode_profile(attributes, lifelong)
+            self.profiles.put(split.profile_key, profile)
+        found = [kept or encoded[key] for key, kept in zip(split.event_keys, events, strict=True)]
+        n_fields = sum([event.n_fields for event in found]) + profile.n_fields
+        return (found, profile) if n_fields <= self._limits.max_fields else None
+
+    def _encode_events(self, events: Sequence[Event]) -> list[KeptEvent]:
+        encoded = self._tokenizer.encode_events(events)
+        is_text = encoded.tokens[:, Token.TEXT] >= 0
+        # A text token's value is its string; the id beside it says nothing.
+        is_unknown = (encoded.tokens[:, Token.VALUE] == UNK) & ~is_text | (encoded.tokens[:, Token.KEY] == UNK)
+        stops = cu_seqlens(encoded.lengths)
+        tokens = _cut(encoded.tokens, stops)
+        numbers = _cut(encoded.numbers, stops) if self._keeps_numbers else [b""] * len(events)
+        text_stops = cu_seqlens(is_text.astype(np.int64))[stops].tolist()
+        strings = [tuple(encoded.strings[start:stop]) for start, stop in pairwise(text_stops)]
+
+        headers = np.zeros(len(events), _HEADER)
+        headers["key"] = as_numbers(b"".join(map(self._fingerprints, tokens, strings)))
+        headers["tokens"] = encoded.lengths
+        headers["uncut"] = encoded.uncut_lengths
+        headers["unknown"] = np.diff(cu_seqlens(is_unknown.astype(np.int64))[stops])
+        n_fields = [len(event.fields) for event in events]
+        return [*map(KeptEvent, _cut(headers, np.arange(len(events) + 1)), tokens, numbers, strings, n_fields)]
+
+    def _encode_profile(self, attributes: Mapping[str, Scalar], lifelong: Sequence[Milestone]) -> KeptProfile:
+        tokens, item_lengths, item_ts = self._tokenizer.encode_profile(attributes, lifelong)
+        kept = EncodedProfile(tokens.copy(), item_lengths, item_ts)
+        array: npt.NDArray[Any]
+        for array in kept:
+            array.setflags(write=False)
+        return KeptProfile(kept, len(attributes) + len(lifelong))
+
+    def _user(self, ts: Int64, events: list[KeptEvent], profile: KeptProfile, as_of: int, eval_ts: int) -> UserFeatures:
+        """Put a record together as :meth:`~pragmatiq_triton.tokenizer.Tokenizer.encode` does."""
+        seen = np.flatnonzero(ts < eval_ts) if eval_ts > 0 else np.arange(len(ts))
+        newest = seen[np.argsort(ts[seen], kind="stable")][-self.config.max_events_per_user :]
+        kept = [events[i] for i in newest.tolist()]
+        headers = np.frombuffer(b"".join([event.header for event in kept]), _HEADER)
+        tokens = np.frombuffer(bytearray().join([event.tokens for event in kept]), np.int32).reshape(-1, 4)
+        encoded = EncodedRecord(
+            tokens=tokens,
+            numbers=np.frombuffer(b"".join([event.numbers for event in kept]), np.float32),
+            event_lengths=headers["tokens"].astype(np.int64),
+            event_ts=ts[newest],
+            profile=profile.encoded.tokens,
+            item_lengths=profile.encoded.item_lengths,
+            item_ts=profile.encoded.item_ts,
+            as_of=as_of,
+            texts=number_texts(tokens, [*chain.from_iterable([event.strings for event in kept])]),
+        )
+        if eval_ts > 0:
+            encoded = encoded_before(encoded, eval_ts)
+        user = self._tokenizer.user(encoded)
+        self._count(headers, len(seen), int(encoded.item_lengths.sum()) - len(user.profile))
+        return replace(user, event_keys=np.ascontiguousarray(headers["key"]))
+
+    def _count(self, headers: npt.NDArray[np.void], n_events: int, cut_profile_tokens: int) -> None:
+        totals, n_tokens = self.totals, int(headers["tokens"].sum())
+        totals.events += len(headers)
+        totals.tokens += n_tokens
+        totals.unknown_tokens += int(headers["unknown"].sum())
+        totals.cut_events += n_events - len(headers)
+        totals.cut_event_tokens += int(headers["uncut"].sum()) - n_tokens
+        totals.cut_profile_tokens += cut_profile_tokens
+
+
+def _cut(rows: npt.NDArray[Any], stops: Int64) -> list[bytes]:
+    """The bytes of each sequence of rows, which end at ``stops[1:]``."""
+    held, row_bytes = rows.tobytes(), rows.strides[0]
+    return [held[start:stop] for start, stop in pairwise((stops * row_bytes).tolist())]
