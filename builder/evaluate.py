@@ -15,12 +15,13 @@ from builder.export.manifest import file_hash
 from builder.finetune.classifiers import Array
 from builder.finetune.encoding import check_same_tokenizer, encode_rows, users_of
 from builder.finetune.finetune import INPUTS_FILE, date_of, head_folder
+from builder.finetune.fitted import labels_for, settings_of, split_of
 from builder.finetune.fitting import BASELINES, baseline_inputs, calibrated, fit_baseline, score
 from builder.finetune.inputs import LabelledInputs
-from builder.finetune.labels import LabelledRows, read_labels
+from builder.finetune.labels import LabelledRows
 from builder.finetune.methods import fit_frozen, fit_task
 from builder.finetune.settings import FinetuneSettings
-from builder.finetune.splits import Split, folds, split_at
+from builder.finetune.splits import Split, folds
 from builder.heads import Head, load_head
 from builder.heads.lora import load_adapters, merged
 from builder.heads.saved import EVALUATION_FILE, SavedHead
@@ -28,7 +29,7 @@ from builder.network import PragmaNetwork
 from builder.progress import Progress, Silent
 from builder.runs import Run, weights_hash
 from pragmatiq_triton.batch import Float32
-from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
+from pragmatiq_triton.errors import ArtifactError, ConfigError
 
 REPORT_FILE = "evaluation.html"
 CALIBRATION_SHARE = 0.2
@@ -126,21 +127,16 @@ def _case(run: Run, data: TokenizedDataset, label_file: Path, task: str, progres
     if not (folder / "head.json").is_file():
         raise ArtifactError(f"{folder}: there is no head; run `pragmatiq finetune ... --task {task}` first")
     head = load_head(folder)
-    try:
-        fitted_to, settings = head.info["weights_hash"], msgspec.convert(head.info["settings"], FinetuneSettings)
-    except (KeyError, msgspec.ValidationError) as error:
-        raise ArtifactError(f"{folder}: head.json does not say how it was fitted ({error}); fine-tune again") from error
-    if fitted_to != weights_hash(run.network):
+    settings = settings_of(SavedHead(head, folder))
+    if head.info.get("weights_hash") != weights_hash(run.network):
         raise ArtifactError(f"{folder}: the head was fitted on other weights than {run.path} holds; fine-tune again")
-    rows = read_labels(label_file, data)
-    if rows.kind != head.kind:
-        raise DataError(f"{label_file}: holds labels per {rows.kind}, the head {task} judges per {head.kind}")
+    rows = labels_for(head, label_file, data)
     return _Case(run, data, rows, users_of(data, rows), head, folder, settings, progress)
 
 
 def _held_out(case: _Case) -> _Outcome:
     head, network = case.head, case.run.network
-    split = split_at(case.users.tolist(), case.rows, case.settings.split, head.info["cutoff_ts"])
+    split = split_of(SavedHead(head, case.folder), case.rows, case.data)
     if head.method == "lora":
         network = merged(network, load_adapters(SavedHead(head, case.folder).adapters_file, weights_hash(network)))
     return _outcome(case, head, _inputs(case, network), split)

@@ -2,12 +2,21 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from builder.cli.console import RichProgress, show, stderr
 from builder.cli.options import Config, Json, Tok
+from builder.progress import Progress
+from pragmatiq_triton.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from builder.export.manifest import Quantization
+    from builder.quantization import Int8Quantizer
+    from builder.runs import Run
 
 
 class ModelSize(StrEnum):
@@ -24,6 +33,13 @@ class Resume(StrEnum):
 
     NEVER = "never"
     AUTO = "auto"
+
+
+class Precision(StrEnum):
+    """What an exported event encoder multiplies in."""
+
+    FP32 = "fp32"
+    INT8 = "int8"
 
 
 def register(app: typer.Typer) -> None:
@@ -83,6 +99,23 @@ def export(
             file_okay=False,
         ),
     ] = None,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="int8: the event encoder, most of the work, in 8 bits. What that costs is measured on held-out "
+            "users and told in manifest.json and MODEL_CARD.md."
+        ),
+    ] = Precision.FP32,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="For int8: the tokenized data set to calibrate and measure with.", exists=True, file_okay=False
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="For int8: a task's labels to measure it on; once for each task.", metavar="TASK=PARQUET"),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write a run as a complete Triton model repository: ONNX graphs, task heads, tokenizer, text vectors, model card.
@@ -94,17 +127,61 @@ def export(
     from builder.export.repository import export_repository
     from builder.runs import load_run
 
+    label_files = _label_files(label or [])
+    if precision == Precision.FP32 and (data or label_files):
+        raise ConfigError("--data and --label are for --precision int8; leave them out or ask for int8")
+    if precision == Precision.INT8 and data is None:
+        raise ConfigError("--precision int8 needs --data TOK: a tokenized data set to calibrate and measure with")
+    loaded = load_run(run)
     with RichProgress() as progress:
         manifest = export_repository(
-            load_run(run), out, text_vectors=text_vectors, text_model=text_model, progress=progress
+            loaded,
+            out,
+            text_vectors=text_vectors,
+            text_model=text_model,
+            quantizer=_int8_quantizer(loaded, data, label_files, progress) if data else None,
+            progress=progress,
         )
     values = msgspec.to_builtins(manifest)
     tasks = {task: model for model, named in manifest.tasks.items() for task in named}
     short = {"tasks": tasks or "none", "heads": len(manifest.heads), "files": len(manifest.files)}
+    short |= {"quantization": _costs(manifest.quantization or {}) or "none"}
     show(f"Model repository in {out}", values if json else values | short, json)
     if not json:
         _warn_without_server()
         stderr.print(f"next: pragmatiq serve {out}")
+
+
+def _label_files(options: list[str]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for option in options:
+        task, _, path = option.partition("=")
+        if not (task and path):
+            raise ConfigError(f"--label {option}: expected TASK=PARQUET, such as churn=labels/churn.parquet")
+        if task in files:
+            raise ConfigError(f"--label {option}: {task} has the labels {files[task]} already; give one file per task")
+        files[task] = Path(path)
+    return files
+
+
+def _int8_quantizer(run: "Run", data: Path, label_files: dict[str, Path], progress: Progress) -> "Int8Quantizer":
+    from builder.dataset.store import TokenizedDataset
+    from builder.quantization import Int8Quantizer
+
+    return Int8Quantizer(run, TokenizedDataset(data), label_files, progress)
+
+
+def _costs(quantization: "Mapping[str, Quantization]") -> str:
+    """What int8 costs, a line for each scoring model and task."""
+    lines = []
+    for model, cost in quantization.items():
+        lines.append(f"{model}: embedding cosine at least {cost.embedding_cosine.min:.6f}")
+        lines += [
+            f"{task}: ROC-AUC {found.roc_auc.difference:+.5f}, PR-AUC {found.pr_auc.difference:+.5f}, "
+            f"scores by up to {found.max_score_change:.5f}"
+            for task, found in cost.tasks.items()
+        ]
+    return "\n".join(lines)
 
 
 def _warn_without_server() -> None:

@@ -108,9 +108,17 @@ def _export(path: Path, module: nn.Module, outputs: list[str], **inputs: tuple[T
             verbose=False,
         )
     assert program is not None
-    _strip(program.model)
-    _externalize(program.model, path)
-    ir.save(program.model, path)
+    save_graph(program.model, path)
+
+
+def save_graph(model: ir.Model, path: Path) -> None:
+    """Write ``model`` to ``path`` and its weights beside it, the same bytes on every machine.
+
+    Its token table has to be in ``token_embedding.npy`` there already.
+    """
+    _strip(model)
+    _externalize(model, path)
+    ir.save(model, path)
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def split_rows(user_ids: Sequence[str], rows: LabelledRows, settings: SplitSetti
 def split_at(user_ids: Sequence[str], rows: LabelledRows, settings: SplitSettings, cutoff: int | None) -> Split:
     """Divide ``rows`` by user, and by time at ``cutoff`` unless it is None; a part may come out empty."""
     draws = _draws(user_ids, settings.seed, b"split")
-    tests = draws < settings.test_share
+    tests = held_out(user_ids, settings)
     calibrates = ~tests & (draws < settings.test_share + settings.calibration_share)
     used = np.ones(len(tests), np.bool_) if cutoff is None else (rows.at > cutoff) == tests
     return Split(
@@ -92,6 +92,19 @@ def split_at(user_ids: Sequence[str], rows: LabelledRows, settings: SplitSetting
         cutoff=cutoff,
         left_out=int(np.count_nonzero(~used)),
     )
+
+
+def held_out(user_ids: Sequence[str], settings: SplitSettings) -> npt.NDArray[np.bool_]:
+    """Whether ``settings`` make each of the users test, bool [n]; true of a user in whatever data it occurs."""
+    return _draws(user_ids, settings.seed, b"split") < settings.test_share
+
+
+def sample(user_ids: Sequence[str], n: int, purpose: bytes) -> Int64:
+    """Numbers of ``n`` of the distinct users, or of all if they are fewer, int64, ascending.
+
+    They are drawn by their ids, so more data or another order keeps most of them.
+    """
+    return np.sort(np.argsort(_draws(user_ids, 0, purpose), kind="stable")[:n])
 
 
 def folds(user_ids: Sequence[str], n_folds: int, seed: int) -> Int64:

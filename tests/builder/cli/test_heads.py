@@ -1,6 +1,7 @@
 """The commands of task heads as a user types them; in this process, since each one loads torch."""
 
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -156,3 +157,42 @@ def test_what_is_missing_ends_with_4(call, bank):
     assert "there is no head; run `pragmatiq finetune" in call("evaluate", *options(bank, "none"), expect=4).text
     arguments = ("--run", bank.tok, "--label", bank.labels["user"], "--task", "none")
     assert "no checkpoint" in call("finetune", bank.tok, *arguments, expect=4).text
+
+
+def test_int8_is_exported_with_its_cost(call, bank, tmp_path):
+    run, out = shutil.copytree(bank.run, tmp_path / "run", ignore=shutil.ignore_patterns("heads")), tmp_path / "out"
+    labels = ("--label", bank.labels["user"], "--task", "churn")
+    call("finetune", bank.tok, "--run", run, *labels, "--config", bank.config)
+    arguments = ("export", run, "--out", out, "--precision", "int8", "--data", bank.tok)
+    assert "int8 costs churn would be unknown" in call(*arguments, expect=2).text
+    done = call(*arguments, "--label", f"churn={bank.labels['user']}")
+    manifest = call("info", out, "--json").json
+    assert manifest["precision"] == "int8"
+    cost = manifest["quantization"]["scoring"]["tasks"]["churn"]
+    assert f"churn: ROC-AUC {cost['roc_auc']['int8'] - cost['roc_auc']['fp32']:+.5f}" in done.text
+    assert f"cosine at least {manifest['quantization']['scoring']['embedding_cosine']['min']:.6f}" in done.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--precision", "int8"), "--precision int8 needs --data TOK"),
+        (("--data", "TOK"), "--data and --label are for --precision int8"),
+        (("--label", "churn=x.parquet"), "--data and --label are for --precision int8"),
+        (("--precision", "int8", "--data", "TOK", "--label", "churn"), "--label churn: expected TASK=PARQUET"),
+        (("--precision", "int8", "--data", "TOK", "--label", "=x.parquet"), "expected TASK=PARQUET"),
+        (("--precision", "int8", "--data", "TOK", *("--label", "a=x", "--label", "a=y")), "one file per task"),
+        (("--precision", "int8", "--data", "TOK", "--label", "none=x.parquet"), "has no such task; its tasks: "),
+        (
+            (
+                "--precision",
+                "int4",
+            ),
+            "int4",
+        ),
+    ],
+)
+def test_options_of_int8_that_do_not_fit_end_with_2(call, bank, tmp_path, arguments, message):
+    words = [bank.tok if word == "TOK" else word for word in arguments]
+    assert message in call("export", bank.run, "--out", tmp_path / "repository", *words, expect=2).text
+    assert list(tmp_path.iterdir()) == []

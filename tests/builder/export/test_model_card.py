@@ -6,7 +6,7 @@ import pytest
 
 from builder.evaluation import Split, evaluate_scores
 from builder.evaluation.wording import compared, in_words
-from builder.export.manifest import FORMAT, HeadEntry, Manifest
+from builder.export.manifest import FORMAT, Change, Cosine, HeadEntry, Manifest, Quantization, TaskCost
 from builder.export.model_card import write_model_card
 from builder.heads.saved import saved_heads
 from pragmatiq_triton.errors import ArtifactError
@@ -52,7 +52,7 @@ def evaluation_of(task, baseline="counts"):
 def card(tmp_path):
     """Writes the card of a run with heads and evaluations, whose files are ``cut``."""
 
-    def write(*heads, evaluations=(), cut=None, origin="upstream"):
+    def write(*heads, evaluations=(), cut=None, origin="upstream", quantization=None):
         run = run_with(tmp_path / "run", "bpe", *heads)
         saved = saved_heads(run.path)
         for evaluation in evaluations:
@@ -70,6 +70,8 @@ def card(tmp_path):
             heads=[HeadEntry(h.head.task, h.head.method, h.head.kind, "scoring", h.sha256) for h in saved],
             dim=64,
             vocab_size=9,
+            precision="int8" if quantization else "fp32",
+            quantization=quantization,
             versions={"torch": "2.0"},
             files={},
         )
@@ -160,3 +162,20 @@ def test_every_heading_and_table_stands_apart(card):
 def test_a_damaged_evaluation_is_named(card):
     with pytest.raises(ArtifactError, match=r"churn/evaluation\.json.*evaluate the task again"):
         card(probe(), evaluations=[evaluation_of("churn")], cut=100)
+
+
+def test_what_int8_costs_is_told(card):
+    cost = TaskCost(611, 163, Change(0.8125, 0.81), Change(0.5, 0.5013), max_score_change=0.00721)
+    found = Quantization(64, 9876, 128, Cosine(0.991234, 0.992345, 0.993456, 0.994567), {"churn": cost})
+    page = card(probe(), quantization={"scoring": found})
+    scorers, tasks = (table[2:] for table in tables(page.split("## Precision")[1].split("## Limits")[0]))
+    assert [cell.strip() for cell in scorers[0]] == [
+        *("`scoring`", "64 users, 9876 events", "128", "0.991234", "0.992345", "0.993456", "0.994567")
+    ]
+    assert [cell.strip() for cell in tasks[0]] == [
+        *("`churn`", "611", "163", "0.8125", "0.8100", "-0.00250", "0.5000", "0.5013", "+0.00130", "0.00721")
+    ]
+
+
+def test_a_card_in_float32_says_nothing_of_precision(card):
+    assert "Precision" not in card(probe())

@@ -5,7 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from builder.finetune.labels import LabelledRows
-from builder.finetune.splits import Split, SplitSettings, folds, split_rows
+from builder.finetune.splits import Split, SplitSettings, folds, held_out, sample, split_rows
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
 
@@ -186,3 +186,27 @@ def test_folds_need_as_many_users() -> None:
 def test_folds_depend_on_the_seed() -> None:
     user_ids = [str(user) for user in range(50)]
     assert folds(user_ids, 5, seed=0).tolist() != folds(user_ids, 5, seed=1).tolist()
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=SEEDS, split_seed=SEEDS)
+def test_the_users_held_out_are_those_that_test(seed: int, split_seed: int) -> None:
+    made, split_settings = Sample.drawn(seed, n_times=1), SplitSettings(seed=split_seed)
+    split = split_or_assume(made, split_settings)
+    assert np.flatnonzero(held_out(made.user_ids, split_settings)).tolist() == split.test.tolist()
+
+
+@given(n=st.integers(0, 30), seed=SEEDS)
+def test_a_sample_is_of_the_ids_alone(n: int, seed: int) -> None:
+    ids = [f"user-{i}" for i in range(20)]
+    drawn = sample(ids, n, b"one")
+    assert len(drawn) == min(n, 20)
+    assert np.all(np.diff(drawn) > 0)
+    order = np.random.default_rng(seed).permutation(20)
+    shuffled = [ids[i] for i in order]
+    assert {shuffled[i] for i in sample(shuffled, n, b"one")} == {ids[i] for i in drawn}
+
+
+def test_samples_for_two_purposes_differ() -> None:
+    ids = [f"user-{i}" for i in range(100)]
+    assert sample(ids, 50, b"one").tolist() != sample(ids, 50, b"other").tolist()
