@@ -8,7 +8,7 @@ from builder.cli.console import errors_as_exit_codes
 HELP = """Train PRAGMA-style banking event models and serve them as a Triton model repository.
 
 The way: synth (or your parquet) -> validate -> tokenize -> pretrain -> finetune -> evaluate -> export -> serve ->
-score.
+score; warm fills a server's event cache before it starts.
 
 Exit codes: 0 done; 1 other error; 2 wrong option or setting; 3 bad input data; 4 a run, data set or repository that is
 damaged or does not match; 5 something is not installed; 6 the server failed or cannot be reached; 130 interrupted.

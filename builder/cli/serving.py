@@ -1,7 +1,8 @@
-"""Commands around a model repository: serve, score, info."""
+"""Commands around a model repository: warm, serve, score, info."""
 
 import signal
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from json import dumps
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from builder.cli.console import show, stderr, stdout
+from builder.cli.console import RichProgress, show, stderr, stdout
 from builder.cli.options import Json
 
+Repository = Annotated[Path, typer.Argument(help="Model repository that export wrote.", exists=True, file_okay=False)]
 ServerEnv = Annotated[
     Path | None,
     typer.Option(
@@ -30,14 +32,51 @@ class Protocol(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (serve, score, info):
+    for command in (warm, serve, score, info):
         app.command()(command)
 
 
-def serve(
-    repository: Annotated[
-        Path, typer.Argument(help="Model repository that export wrote.", exists=True, file_okay=False)
+def warm(
+    repository: Repository,
+    data: Annotated[
+        Path, typer.Argument(help="The customers: a raw data folder, or a file of JSON records.", exists=True)
     ],
+    cache_folder: Annotated[
+        Path, typer.Option(help="What serve gets as --cache-folder; what is there stays.", file_okay=False)
+    ],
+    users: Annotated[int | None, typer.Option(help="Only the first so many customers.", min=1)] = None,
+    json: Json = False,
+) -> None:
+    """Compute the event vectors of a book of customers, so that a server's first requests find them.
+
+    A server takes them in when it starts. A bad record is counted and does not stop the others; the command then ends
+    with 3.
+    """
+    from builder.warm import warm as fill
+
+    with RichProgress() as progress:
+        warmed = fill(repository, data, cache_folder, users, progress)
+    scorers = {
+        name: f"{of.hits:,} of {of.events:,} events found; {of.entries:,} entries, {of.bytes:,} bytes"
+        for name, of in warmed.scorers.items()
+    }
+    short = {"records": warmed.records, "refused": warmed.refused, **scorers}
+    show(f"Event vectors in {cache_folder}", asdict(warmed) if json else short, json)
+    for name, of in warmed.scorers.items():
+        if of.evicted:
+            stderr.print(
+                f"note: {name} keeps {of.entries:,} of {of.entries + of.evicted:,} event vectors, the last used; "
+                f"for more raise event_cache_bytes in {repository / name / 'config.pbtxt'}",
+                markup=False,
+                highlight=False,
+            )
+    if warmed.refused:
+        stderr.print(f"{warmed.refused} of {warmed.records} records were refused: {warmed.first_refusal}", style="red")
+        raise SystemExit(3)
+
+
+def serve(
+    repository: Repository,
     http_port: Annotated[int, typer.Option(help="0: any free port.", min=0, max=65535)] = 8000,
     grpc_port: Annotated[int, typer.Option(help="0: any free port.", min=0, max=65535)] = 8001,
     metrics_port: Annotated[int, typer.Option(help="0: any free port.", min=0, max=65535)] = 8002,
@@ -45,6 +84,14 @@ def serve(
         str, typer.Option(help="Address to listen on; 0.0.0.0 opens the server to the network.")
     ] = "127.0.0.1",
     server_env: ServerEnv = None,
+    cache_folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep event vectors here from one start to the next: warm at once, at the price of what customers did "
+            "lying on disk as vectors, beside the secret of their keys. Made readable by this account alone (0700).",
+            file_okay=False,
+        ),
+    ] = None,
     startup_timeout: Annotated[float, typer.Option(help="Seconds until every model must be ready.", min=1)] = 120.0,
     json: Json = False,
 ) -> None:
@@ -60,6 +107,7 @@ def serve(
         metrics_port=metrics_port,
         host=host,
         startup_timeout=startup_timeout,
+        cache_folder=cache_folder,
     )
     # A service manager's SIGTERM must stop the server as Ctrl-C does, not orphan it.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

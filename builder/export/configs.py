@@ -10,11 +10,13 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from builder.export.layout import ENSEMBLE, SCORER, ScoringModel
+from pragmatiq_triton.serving.snapshot import EVENT_VECTORS
 from pragmatiq_triton.tensors import EMBEDDING, FEATURES, SCORES, TEXT_OFFSETS, TEXT_VECTORS, TEXTS
 from pragmatiq_triton.tokenizer.features import HistoryFeatures
 
 TOKENIZER = "tokenizer"
 TEXT_EMBEDDER = "text_embedder"
+CODE = "model.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,15 @@ class Templates:
     def text_embedder(self) -> ModelConfig:
         return self._read(TEXT_EMBEDDER)
 
-    def scorer(self, model: ScoringModel) -> ModelConfig:
-        """Under its own name, with the limit on events of the network that it holds."""
+    def scorer(self, model: ScoringModel, event_vectors: str) -> ModelConfig:
+        """Under its own name, with the names of its tasks and the limit on events of the network that it holds.
+
+        ``event_vectors``: the hash of what its event vectors depend on.
+        """
         config = self._read(SCORER, len(model.heads))
         config.name = model.scorer
+        config.parameters["tasks"].string_value = json.dumps(model.tasks)
+        config.parameters[EVENT_VECTORS].string_value = event_vectors
         if model.max_events:
             config.parameters["max_events"].string_value = str(model.max_events)
         return config

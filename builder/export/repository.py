@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from builder.export import manifest as manifests
-from builder.export.configs import TEXT_EMBEDDER, TOKENIZER, Templates, template_folder
+from builder.export.configs import CODE, TEXT_EMBEDDER, TOKENIZER, Templates, template_folder
+from builder.export.event_vectors import event_vectors_hash
 from builder.export.graphs import export_graphs
 from builder.export.layout import ENSEMBLE, SCORER, ScoringModel, features_of, require_fitted_to, scoring_models
-from builder.export.manifest import HeadEntry, Manifest, file_hashes, write_manifest
+from builder.export.manifest import HeadEntry, Manifest, Quantization, file_hashes, write_manifest
 from builder.export.model_card import write_model_card
 from builder.heads import heads_graph
 from builder.heads.lora import load_adapters, merged
@@ -29,6 +31,9 @@ MODEL_CARD = "MODEL_CARD.md"
 VERSION_FOLDER = "1"
 PACKAGES = ("pragmatiq-triton", "torch", "onnx", "onnxscript")
 
+Quantizer = Callable[[ScoringModel, Path], Quantization]
+"""Turns the event encoder in a model's scorer folder into int8 and says what that costs."""
+
 
 def export_repository(
     run: Run,
@@ -36,12 +41,13 @@ def export_repository(
     *,
     text_vectors: Path | None = None,
     text_model: Path | None = None,
+    quantizer: Quantizer | None = None,
     progress: Progress = Silent(),
 ) -> Manifest:
     """Write the run with its task heads as a complete model repository at ``out``, replacing an older one as a whole.
 
     ``text_vectors``: an .npz of further strings and their vectors for the table. ``text_model``: the local folder of
-    the frozen model, copied into the repository.
+    the frozen model, copied into the repository. ``quantizer``: what makes it int8; without it stays float32.
 
     Raises :class:`ArtifactError` where ``out`` holds something that is no repository, the text vectors do not fit, or a
     head is incomplete or was fitted to another network or tokenizer.
@@ -51,7 +57,7 @@ def export_repository(
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        manifest = _write(run, staging, text_vectors, text_model, progress)
+        manifest = _write(run, staging, text_vectors, text_model, quantizer, progress)
         staging.chmod(0o755)
         if out.exists():
             shutil.rmtree(out)
@@ -61,7 +67,14 @@ def export_repository(
     return manifest
 
 
-def _write(run: Run, out: Path, text_vectors: Path | None, text_model: Path | None, progress: Progress) -> Manifest:
+def _write(
+    run: Run,
+    out: Path,
+    text_vectors: Path | None,
+    text_model: Path | None,
+    quantizer: Quantizer | None,
+    progress: Progress,
+) -> Manifest:
     network = run.network.config
     weights = weights_hash(run.network)
     heads = saved_heads(run.path)
@@ -76,9 +89,13 @@ def _write(run: Run, out: Path, text_vectors: Path | None, text_model: Path | No
     spec = _add_text_embedder(run, out, templates, text_vectors, text_model)
     progress.advance(1)
     for model in models:
-        _add_scorer(run, weights, model, features, _add_model(out, templates.scorer(model), SCORER))
+        _add_scorer(run, weights, model, features, _add_code(out, model.scorer, SCORER))
         _add_model(out, templates.ensemble(model), ENSEMBLE)
         progress.advance(1)
+    costs = {model.ensemble: quantizer(model, out / model.scorer / VERSION_FOLDER) for model in models if quantizer}
+    for model in models:
+        folders = out / model.scorer / VERSION_FOLDER, out / TEXT_EMBEDDER / VERSION_FOLDER
+        _add_config(out, templates.scorer(model, event_vectors_hash(*folders)))
 
     manifest = Manifest(
         format=manifests.FORMAT,
@@ -92,6 +109,8 @@ def _write(run: Run, out: Path, text_vectors: Path | None, text_model: Path | No
         heads=[_entry(saved, model) for model in models for saved in model.heads],
         dim=network.dim,
         vocab_size=network.vocab_size,
+        precision="int8" if quantizer else "fp32",
+        quantization=costs or None,
         versions={name: metadata.version(name) for name in PACKAGES},
         files={},
     )
@@ -102,13 +121,23 @@ def _write(run: Run, out: Path, text_vectors: Path | None, text_model: Path | No
 
 
 def _add_model(out: Path, config: ModelConfig, template: str) -> Path:
-    """Write a model's config and, but for an ensemble, its code; returns the folder for its artifacts."""
-    version: Path = out / config.name / VERSION_FOLDER
-    version.mkdir(parents=True)
-    (version.parent / "config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
-    if not config.HasField("ensemble_scheduling"):
-        shutil.copyfile(template_folder() / template / VERSION_FOLDER / "model.py", version / "model.py")
+    """Write a model's code and config; returns the folder for its artifacts."""
+    version = _add_code(out, config.name, template)
+    _add_config(out, config)
     return version
+
+
+def _add_code(out: Path, name: str, template: str) -> Path:
+    """Make the folder for a model's artifacts, and copy its code there; an ensemble has none."""
+    version, code = out / name / VERSION_FOLDER, template_folder() / template / VERSION_FOLDER / CODE
+    version.mkdir(parents=True)
+    if code.exists():
+        shutil.copyfile(code, version / CODE)
+    return version
+
+
+def _add_config(out: Path, config: ModelConfig) -> None:
+    (out / config.name / "config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
 
 
 def _add_text_embedder(

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pragmatiq_triton.cache_folder import CACHE_FOLDER_VARIABLE
 from pragmatiq_triton.embedded.environment import STUB, ServerEnvironment, find_server_environment
 from pragmatiq_triton.embedded.log import address_in_use, failure_reason
 from pragmatiq_triton.embedded.ports import reserve_ports
@@ -38,6 +39,7 @@ class TritonServer:
         log_file: the server's output is appended here; by default it is kept only while the server runs.
         startup_timeout: seconds until every model has to be ready.
         extra_args: further ``tritonserver`` flags.
+        cache_folder: where the models keep event vectors between two starts; by default the process environment says.
 
     Raises:
         ArtifactError: ``repository`` is not a model repository.
@@ -57,6 +59,7 @@ class TritonServer:
         log_file: Path | None = None,
         startup_timeout: float = 120.0,
         extra_args: Sequence[str] = (),
+        cache_folder: Path | None = None,
     ) -> None:
         self.repository = repository.absolute()
         self._models = _model_names(self.repository)
@@ -67,6 +70,7 @@ class TritonServer:
         self._log_file = log_file
         self._startup_timeout = startup_timeout
         self._extra_args = tuple(extra_args)
+        self._variables = {CACHE_FOLDER_VARIABLE: str(cache_folder.absolute())} if cache_folder else {}
         self._id = f"pragmatiq-{uuid.uuid4().hex[:12]}"
         self._process: subprocess.Popen[bytes] | None = None
         self._cleanup = ExitStack()
@@ -151,7 +155,7 @@ class TritonServer:
             begin = output.tell()
             process = subprocess.Popen(
                 self._command(backends),
-                env=self._environment.variables(),
+                env=self._environment.variables() | self._variables,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -34,7 +34,8 @@ class Snapshot:
 
     def restore(self, cache: VectorCache) -> None:
         """Take in what is there; a file that cannot be read is told of and left alone."""
-        self._load(cache, make_room=True)
+        if version := self._version():
+            self._load(version, cache, make_room=True)
 
     def keep(self, cache: VectorCache) -> None:
         """Write the entries of ``cache`` and, as far as it has room, those that others have left there in the meantime.
@@ -49,17 +50,14 @@ class Snapshot:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 for unfinished in self.path.parent.glob(f".{self.path.name}.*"):
                     unfinished.unlink()
-                self._load(cache, make_room=False)
+                if (version := self._version()) and version != self._known:
+                    self._load(version, cache, make_room=False)
                 cache.save(self.path, self.identity)
                 self._known = self._version()
         except OSError as error:
             raise ConfigError(f"{self.path}: the event vectors could not be kept there: {error}") from None
 
-    def _load(self, cache: VectorCache, make_room: bool) -> None:
-        """Take in the file, unless it is the one that was read or written last."""
-        version = self._version()
-        if version == self._known:
-            return
+    def _load(self, version: tuple[int, int], cache: VectorCache, make_room: bool) -> None:
         self._known = version
         try:
             cache.load(self.path, self.identity, make_room=make_room)
@@ -67,7 +65,7 @@ class Snapshot:
             logger.warning("%s is ignored: %s", self.path, error)
 
     def _version(self) -> tuple[int, int] | None:
-        """Every file that is put in place has its own."""
+        """Inode and time of the file, which another in its place does not share; None where there is none."""
         try:
             found = self.path.stat()
         except FileNotFoundError:

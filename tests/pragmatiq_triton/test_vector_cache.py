@@ -1,5 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from pragmatiq_triton.batch import Float32, UInt64
-from pragmatiq_triton.vector_cache import ENTRY_BYTES, VectorCache, as_bytes, as_numbers
+from pragmatiq_triton.vector_cache import ENTRY_BYTES, EVICTED_SHARE, VectorCache, as_bytes, as_numbers
 
 DIM = 3
 UNTOUCHED = np.float32(-7.0)
@@ -117,6 +118,17 @@ def test_making_room_spares_keys_of_the_same_put() -> None:
     put(cache, 1, 2, 3, 4)
     put(cache, 1, 5, 6, 7)
     assert held(cache, *range(1, 8)) == {1, 5, 6, 7}
+
+
+def test_a_share_of_the_oldest_goes_at_once() -> None:
+    n_entries = 10 * EVICTED_SHARE
+    cache = cache_for(n_entries)
+    put(cache, *range(n_entries))
+    held(cache, 0, 3)
+    put(cache, 1000)
+    assert cache.evictions == 10
+    assert set(range(n_entries)) - held(cache, *range(n_entries), 1000) == {1, 2, *range(4, 12)}
+    check_consistent(cache)
 
 
 @pytest.mark.parametrize("n_entries", [0, 1, 2, 5, 70])
@@ -350,7 +362,7 @@ def test_a_missing_snapshot(tmp_path: Path) -> None:
 def test_an_interrupted_save_leaves_the_old_file(
     error: type[BaseException], snapshot: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(file, **arrays) -> None:
+    def interrupted(file: IO[bytes], **arrays: object) -> None:
         file.write(b"half of a snapsh")
         raise error
 

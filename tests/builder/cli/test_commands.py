@@ -24,7 +24,7 @@ TINY = ("--model-size", "nano", "--max-steps", 2)
 
 def test_help_names_every_command_and_the_exit_codes(pragmatiq):
     text = pragmatiq("--help").out
-    for command in ("synth", "validate", "records", "tokenize", "pretrain", "export", "serve", "score", "info"):
+    for command in ("synth", "validate", "records", "tokenize", "pretrain", "export", "warm", "serve", "score", "info"):
         assert command in text
         assert "--help" in pragmatiq(command, "--help").out
     assert "Exit codes" in text

@@ -37,7 +37,7 @@ def templates(run, combination):
 
 def configs_of(templates, models):
     parts = [templates.tokenizer(), *([templates.text_embedder()] if templates.text_dim else [])]
-    parts += [config for model in models for config in (templates.scorer(model), templates.ensemble(model))]
+    parts += [config for model in models for config in (templates.scorer(model, ""), templates.ensemble(model))]
     return {config.name: config for config in parts}
 
 
@@ -63,7 +63,7 @@ def test_steps_fit_their_models(templates, combination, run):
 
 def test_tasks_are_named_where_they_are_scored(templates, combination):
     for model in scoring_models(combination[1]):
-        ensemble, scorer = templates.ensemble(model), templates.scorer(model)
+        ensemble, scorer = templates.ensemble(model), templates.scorer(model, "")
         assert json.loads(ensemble.parameters["tasks"].string_value) == model.tasks
         expected = [len(model.tasks) or -1]
         assert [list(tensor.dims) for config in (ensemble, scorer) for tensor in config.output][::2] == [expected] * 2
@@ -83,9 +83,9 @@ def test_features_are_there_where_a_head_reads_some(templates, combination):
 
 def test_only_a_scorer_with_a_limit_states_it(templates, combination):
     limits = {
-        model.ensemble: templates.scorer(model).parameters["max_events"].string_value
+        model.ensemble: templates.scorer(model, "").parameters["max_events"].string_value
         for model in scoring_models(combination[1])
-        if "max_events" in templates.scorer(model).parameters
+        if "max_events" in templates.scorer(model, "").parameters
     }
     expected = {"lora alone": {"scoring": "3"}, "lora beside others": {"scoring_loan": "3"}}
     assert limits == expected.get(combination[0], {})

@@ -7,6 +7,7 @@ import torch
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from builder.export import repository as repositories
 from builder.export.configs import template_folder
 from builder.export.manifest import altered_files, read_manifest
 from builder.export.repository import export_repository
@@ -17,6 +18,7 @@ from pragmatiq_triton.batch import collate
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.records import RecordLimits, decode_record
 from pragmatiq_triton.scorer import Scorer
+from pragmatiq_triton.serving import embedding, scoring, tokenizing
 from pragmatiq_triton.text_encoders import TextEncoderSpec
 from pragmatiq_triton.tokenizer import Tokenizer
 from tests.builder.export.heads_case import lora, probe, run_with, some_adapters
@@ -75,11 +77,18 @@ def test_a_head_of_other_weights_stops_the_export(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_the_templates_state_the_limits_that_the_code_has():
-    text = (template_folder() / "tokenizer" / "config.pbtxt").read_text(encoding="utf-8")
+def stated(model):
+    """The parameters that a template states."""
+    text = (template_folder() / model / "config.pbtxt").read_text(encoding="utf-8")
     config = text_format.Parse(text, model_config_pb2.ModelConfig())
-    stated = {name: int(value.string_value) for name, value in config.parameters.items()}
-    assert stated == msgspec.structs.asdict(RecordLimits())
+    return {name: value.string_value for name, value in config.parameters.items()}
+
+
+def test_the_templates_state_the_limits_that_the_code_has():
+    limits = {**msgspec.structs.asdict(RecordLimits()), "record_cache_bytes": tokenizing.DEFAULT_CACHE_BYTES}
+    assert {name: int(value) for name, value in stated("tokenizer").items()} == limits
+    assert int(stated("text_embedder")["text_cache_bytes"]) == embedding.DEFAULT_CACHE_BYTES
+    assert int(stated("scorer")["event_cache_bytes"]) == scoring.DEFAULT_CACHE_BYTES
 
 
 def test_models_are_thin():
@@ -107,6 +116,28 @@ def test_an_export_that_fails_leaves_the_older_one(tmp_path, monkeypatch):
     with pytest.raises(ArtifactError, match="a BPE run has no text vectors"):
         export_repository(run, out, text_vectors=UPSTREAM / "embed" / "text_vectors.npz")
     assert [path.name for path in tmp_path.rglob("*")] == ["repository", "manifest.json"]
+
+
+def test_a_quantizer_that_fails_leaves_the_older_one(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(repositories, "export_graphs", lambda network, folder: None)
+    out = tmp_path / "repository"
+    out.mkdir()
+    (out / "manifest.json").write_text("{}", encoding="utf-8")
+    asked = []
+
+    def fail(model, folder):
+        asked.append((model.ensemble, folder.relative_to(tmp_path).parts[1:]))
+        raise ArtifactError("no events")
+
+    with pytest.raises(ArtifactError, match="no events"):
+        export_repository(run, out, quantizer=fail)
+    assert asked == [("scoring", ("scorer", "1"))]
+    assert [path.name for path in tmp_path.rglob("*")] == ["repository", "manifest.json"]
+
+
+def test_without_a_quantizer_it_is_float32(repository):
+    manifest = read_manifest(repository)
+    assert (manifest.precision, manifest.quantization) == ("fp32", None)
 
 
 def test_the_same_run_exports_to_the_same_bytes(run, repository, variant, tmp_path):

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from itertools import pairwise
 
@@ -265,7 +266,13 @@ def test_many_callers_while_the_cache_evicts(
     assert tested.timings.jobs == 32 * 12
 
 
+def _note(answered: list[str], name: str, _: Embeddings | Exception) -> None:
+    answered.append(name)
+
+
+@pytest.mark.parametrize("shared", [False, True])
 def test_a_small_request_overtakes_a_large_one(
+    shared: bool,
     make_user: MakeUser,
     batch_of: Callable[..., Batch],
     make_engine: MakeEngine,
@@ -274,9 +281,10 @@ def test_a_small_request_overtakes_a_large_one(
     tested = make_engine(threads=1)
     gate = make_gate(tested)
     answered: list[str] = []
-    large, small = batch_of(make_user([4] * 1500, 1)), batch_of(make_user([2], 1))
-    for name, batch in (("large", large), ("small", small)):
-        tested.submit(batch, lambda _, name=name: answered.append(name))
+    large = make_user([2] + [4] * 1500, 1)
+    small = replace(large, tokens=large.tokens[:2], events=large.events[:1]) if shared else make_user([2], 1)
+    for name, batch in (("large", batch_of(large)), ("small", batch_of(small))):
+        tested.submit(batch, partial(_note, answered, name))
     gate.open.set()
     tested.close()
     assert answered == ["small", "large"]

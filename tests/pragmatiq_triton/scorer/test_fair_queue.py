@@ -177,19 +177,18 @@ def test_a_small_request_waits_for_one_turn_of_each_other(n_others: int) -> None
     for _ in range(10):
         unit = queue.take()
         assert isinstance(unit, Chunk)
-    small = job_of(fresh([4]))
+    event = event_of(4)
+    small = job_of([event])
     enter(queue, small)
     waited = 0
-    while small.todo and not small.todo[0].taken:
-        unit = queue.take()
-        assert unit is not None
+    while not event.taken:
+        assert queue.take()
         waited += 1
     assert waited <= n_others + 1
-    finish(queue, unit)
+    finish(queue, Chunk([event]))
     waited = 0
-    while unit != History(small, 0):
-        unit = queue.take()
-        assert unit is not None
+    while not small.next_user:
+        assert queue.take()
         waited += 1
     assert waited <= n_others + 1
 
