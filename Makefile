@@ -5,10 +5,10 @@ BUILDER := .venv
 SERVER := .venv-serve
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench quality clean
+.PHONY: help setup demo test test-slow lint bench bench-training micro quality clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(BUILDER)/.installed $(SERVER)/.installed ## Make .venv (builder, CLI, tests) and .venv-serve (the Triton server)
 
@@ -38,11 +38,17 @@ lint: setup ## ruff, mypy and import-linter
 	$(BUILDER)/bin/mypy
 	$(BUILDER)/bin/lint-imports
 
-bench: setup ## Tokenizing and pre-training speed; ARGS="--vs-upstream" adds the upstream toolkit, side by side
+bench: setup ## Serving speed; ARGS="--vs-upstream" adds the upstream toolkit, side by side, ARGS="--help" lists more
+	$(BUILDER)/bin/python -m bench.serving $(ARGS)
+
+bench-training: setup ## Tokenizing and pre-training speed; ARGS="--vs-upstream" adds the upstream toolkit, side by side
 	$(BUILDER)/bin/python bench/training.py $(ARGS)
+
+micro: setup ## Micro-benchmarks of tokenizer, fingerprint, gather and graphs; ARGS go to pytest
+	$(BUILDER)/bin/python -m pytest bench/micro --benchmark-only $(ARGS)
 
 quality: setup ## How good the scores are, by text variant, task and method; ARGS="--help" lists the options
 	$(BUILDER)/bin/python -m bench.quality $(ARGS)
 
 clean: ## Remove environments and caches
-	rm -rf $(BUILDER) $(SERVER) quality .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf $(BUILDER) $(SERVER) .bench quality .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

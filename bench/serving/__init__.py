@@ -1,0 +1,1 @@
+"""How fast records are scored: ``python -m bench.serving``."""

@@ -1,0 +1,185 @@
+"""The servers that are compared, side by side on one machine: ours over exported runs, and upstream over the same."""
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tritonclient.grpc as grpc
+from tritonclient.utils import InferenceServerException
+
+from bench.quality import pragmatiq
+from bench.serving.analyzer import Target
+from bench.serving.errors import BenchError
+from bench.serving.records import to_json
+from bench.serving.repositories import without_empty_scores
+from bench.serving.sources import Sources, calibration
+from pragmatiq_triton.batch import Float32
+from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_triton.embedded.ports import reserve_ports
+from pragmatiq_triton.records import Record
+
+OURS, UPSTREAM = "ours", "upstream"
+_INSTALL_SECONDS = 3600
+_STOP_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Who answers: ``toolkit`` is OURS or UPSTREAM."""
+
+    toolkit: str
+    variant: str
+    precision: str = "fp32"
+
+    def __str__(self) -> str:
+        return f"{self.toolkit} {self.variant} {self.precision}"
+
+
+class Endpoint:
+    """A running server of one model that embeds records, with a client of its own."""
+
+    def __init__(self, target: Target, output: str, pid: int, as_list: bool) -> None:
+        self.target = target
+        self.pid = pid
+        self._output = output
+        self._as_list = as_list
+        self._client = grpc.InferenceServerClient(target.url)
+
+    def entry(self, record: Record) -> str:
+        """The record as this server reads it."""
+        return f"[{to_json(record)}]" if self._as_list else to_json(record)
+
+    def embed(self, record: Record) -> Float32:
+        """The user embedding [dim]."""
+        raw = np.array([self.entry(record).encode()], np.object_).reshape((1,) if self._as_list else (1, 1))
+        tensor = grpc.InferInput(self.target.input, raw.shape, "BYTES")
+        tensor.set_data_from_numpy(raw)
+        try:
+            answer = self._client.infer(self.target.model, [tensor]).as_numpy(self._output)
+        except InferenceServerException as error:
+            raise BenchError(f"{self.target.model}: {error}") from error
+        return np.asarray(answer, np.float32).reshape(-1)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class Fleet:
+    """Servers, each started when it is first asked for and stopped with the fleet."""
+
+    def __init__(self, sources: Sources, work: Path, upstream_script: Path | None, upstream_work: Path) -> None:
+        self._sources = sources
+        self._work = work
+        self._upstream_script = upstream_script
+        self._upstream_work = upstream_work
+        self._running: dict[Contestant, Endpoint] = {}
+        self._repositories: dict[tuple[str, str], Path] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Fleet":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._running.clear()
+        self._stack.close()
+
+    def __getitem__(self, contestant: Contestant) -> Endpoint:
+        if contestant not in self._running:
+            start = self._start_ours if contestant.toolkit == OURS else self._start_upstream
+            self._running[contestant] = start(contestant)
+            self._stack.callback(self._running[contestant].close)
+        return self._running[contestant]
+
+    def repository(self, variant: str, precision: str) -> Path:
+        """The variant's run as a model repository, exported once per benchmark."""
+        key = (variant, precision)
+        if key not in self._repositories:
+            out = self._work / "repositories" / f"{variant}_{precision}"
+            words: list[str | Path] = ["export", self._sources.runs[variant], "--out", out]
+            if precision != "fp32":
+                words += ["--precision", precision, "--data", calibration(self._sources, variant, self._work)]
+            pragmatiq(*words)
+            without_empty_scores(out)
+            self._repositories[key] = out
+        return self._repositories[key]
+
+    def _start_ours(self, contestant: Contestant) -> Endpoint:
+        server = serve(self.repository(contestant.variant, contestant.precision))
+        self._stack.enter_context(server)
+        return endpoint(server)
+
+    def _start_upstream(self, contestant: Contestant) -> Endpoint:
+        if self._upstream_script is None:
+            raise BenchError("upstream is not to be measured")
+        folder = _folder_of_its_own(self._upstream_work, contestant.variant)
+        ports = reserve_ports("127.0.0.1", (0, 0, 0))
+        options = zip(("--http", "--grpc", "--metrics"), map(str, ports), strict=True)
+        command = [sys.executable, self._upstream_script, "--run", self._sources.runs[contestant.variant]]
+        words = [*map(str, command), "--work", str(folder), *(word for option in options for word in option)]
+        log = folder / "server.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        self._stack.callback(_stop, process)
+        _wait_until_ready(process, ports[0], log)
+        target = Target(f"127.0.0.1:{ports[1]}", "upstream", "records_json")
+        return Endpoint(target, "embeddings", process.pid, as_list=True)
+
+
+def serve(repository: Path, extra_args: Sequence[str] = ()) -> TritonServer:
+    """A server over ``repository`` on free ports, not started yet."""
+    return TritonServer(repository, http_port=0, grpc_port=0, metrics_port=0, extra_args=extra_args)
+
+
+def endpoint(server: TritonServer) -> Endpoint:
+    """A running server of ours, over gRPC."""
+    return Endpoint(Target(server.grpc_url, "scoring", "record"), "embedding", server.pid, as_list=False)
+
+
+def upstream_script(path: Path) -> Path:
+    if not path.is_file():
+        raise BenchError(f"{path}: the script that serves upstream is not there: name it with --upstream-script")
+    return path
+
+
+def _folder_of_its_own(work: Path, variant: str) -> Path:
+    """A folder for one upstream server that shares the two environments of ``work`` with the others."""
+    folder = work / "servers" / variant
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("server", "upstream"):
+        environment = (work / name).absolute()
+        environment.mkdir(exist_ok=True)
+        if not (folder / name).exists():
+            (folder / name).symlink_to(environment)
+    return folder
+
+
+def _wait_until_ready(process: "subprocess.Popen[Any]", port: int, log: Path) -> None:
+    deadline = time.monotonic() + _INSTALL_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        with suppress(OSError, http.client.HTTPException):
+            connection.request("GET", "/v2/models/upstream/ready")
+            if connection.getresponse().status == 200:
+                return
+        connection.close()
+        time.sleep(0.2)
+    raise BenchError(f"upstream's server did not come up:\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
+
+
+def _stop(process: "subprocess.Popen[Any]") -> None:
+    """End the server and its models' processes."""
+    process.send_signal(signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_STOP_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
