@@ -102,7 +102,12 @@ def _plan(options: Options) -> list[tuple[Cell, list[Contestant]]]:
     ours = [Contestant(OURS, variant, precision) for variant in options.variants for precision in options.precisions]
     others = [Contestant(UPSTREAM, variant) for variant in options.variants] if options.vs_upstream else []
     cells = chosen(options.preset, options.events, options.callers)
-    return [(cell, [*ours, *(others if cell.upstream else [])]) for cell in cells]
+    # The bar asks of int8 only what int8 changes: the encoding of new events.
+    fp32 = [who for who in ours if who.precision == "fp32"] or ours
+    return [
+        (cell, [*(fp32 if options.preset == "bar" and cell.mode != COLD else ours), *(others if cell.upstream else [])])
+        for cell in cells
+    ]
 
 
 def _ready(options: Options, found: Sources, work: Path) -> list[float]:

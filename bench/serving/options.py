@@ -50,7 +50,7 @@ def parse(arguments: Sequence[str] | None, description: str | None) -> Options:
     add("--given", type=Path, help="folder of runs and records (default: ../shared/bench; without it they are made)")
     add("--work", type=Path, default=Path(".bench"), help="folder of everything fetched and made (%(default)s)")
     add("--variants", type=_Names(VARIANTS), default=list(VARIANTS), help="text variants, separated by commas")
-    add("--precisions", type=_Names(PRECISIONS), default=["fp32"], help="fp32,int8 (default: fp32)")
+    add("--precisions", type=_Names(PRECISIONS), default=list(PRECISIONS), help="of fp32,int8 (default: both)")
     add("--events", type=_numbers, help=f"history lengths, of {','.join(map(str, EVENTS))}; any with --preset full")
     add("--callers", type=_numbers, help=f"callers, of {','.join(map(str, CALLERS))}; any with --preset full")
     add("--requests", type=int, default=2000, help="most requests of a measurement (%(default)s)")

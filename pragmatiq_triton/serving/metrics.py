@@ -98,10 +98,12 @@ class MetricsPublisher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Publish what came last and end."""
+        """Publish what came last and let go of Triton's metrics: one that outlives its model crashes the stub."""
         self._stopped.set()
         self._thread.join()
-        self.publish()
+        self._publish_if_taken()
+        self._metrics.clear()
+        self._families.clear()
 
     def publish(self) -> None:
         """Hand over what has changed."""
@@ -129,6 +131,9 @@ class MetricsPublisher:
 
     def _run(self) -> None:
         while not self._stopped.wait(PERIOD_SECONDS):
-            # A server that is shutting down takes no metrics; that must not end as a traceback.
-            with suppress(Exception):
-                self.publish()
+            self._publish_if_taken()
+
+    def _publish_if_taken(self) -> None:
+        # A server that is shutting down takes no metrics; that must not end as a traceback.
+        with suppress(Exception):
+            self.publish()

@@ -1,4 +1,6 @@
+import gc
 import threading
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -153,6 +155,25 @@ def test_what_is_counted_is_published_at_the_start_and_at_the_end(
     publisher.stop()
     assert server.value(EVENTS) == 3
     assert not publisher._thread.is_alive()
+
+
+def test_no_metric_outlives_its_model(server: FakeServer, counted: Counted, publisher: MetricsPublisher) -> None:
+    """Triton's stub crashes at its end when one does."""
+    made: list[weakref.ref[FakeMetric]] = []
+    create = server.MetricFamily.Metric
+
+    def create_and_watch(family: Any, labels: Mapping[str, str]) -> FakeMetric:
+        metric = create(family, labels)
+        made.append(weakref.ref(metric))
+        return metric
+
+    server.MetricFamily.Metric = create_and_watch  # type: ignore[method-assign]
+    counted.samples = [Sample(EVENTS, 1), Sample(ENTRIES, 2, {"cache": "events"})]
+    publisher.start()
+    assert all(metric() for metric in made)
+    publisher.stop()
+    gc.collect()
+    assert [metric() for metric in made] == [None, None]
 
 
 def test_what_is_counted_is_published_once_a_period(
