@@ -45,7 +45,8 @@ bench-training: setup ## Tokenizing and pre-training speed; ARGS="--vs-upstream"
 	$(BUILDER)/bin/python bench/training.py $(ARGS)
 
 micro: setup ## Micro-benchmarks of tokenizer, fingerprint, gather and graphs; ARGS go to pytest
-	$(BUILDER)/bin/python -m pytest bench/micro --benchmark-only $(ARGS)
+	$(BUILDER)/bin/python -m pytest bench/micro --benchmark-only --benchmark-columns=min,median,rounds \
+		--benchmark-max-time=0.5 $(ARGS)
 
 quality: setup ## How good the scores are, by text variant, task and method; ARGS="--help" lists the options
 	$(BUILDER)/bin/python -m bench.quality $(ARGS)
