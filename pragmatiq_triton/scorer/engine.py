@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from itertools import pairwise
 from time import perf_counter
 
@@ -71,7 +72,7 @@ class ScoringEngine:
             self._held_bytes += job.n_bytes
             self._await_events(job, events, missing)
             self._queue.add(job)
-            self._work.notify(len(self._workers))
+            self._work.notify()
 
     def close(self) -> None:
         """Finish what was submitted and end the workers."""
@@ -111,31 +112,33 @@ class ScoringEngine:
         self._queue.expect(new)
 
     def _run(self) -> None:
-        while True:
-            with self._lock:
-                unit = self._queue.take()
-                while unit is None:
-                    if self._closed and not self._pending and not self._busy:
-                        self._work.notify_all()
-                        return
-                    self._work.wait()
-                    unit = self._queue.take()
-                alone = not self._busy and not self._queue
-                self._busy += 1
-            try:
-                if isinstance(unit, Chunk):
-                    self._encode(unit.events)
-                else:
-                    self._finish(unit, wide=alone)
-            except Exception:
-                # Only an answer that could not be delivered comes here; the next request must not suffer for it.
-                logger.exception("an answer could not be given")
-            finally:
-                with self._lock:
-                    self._busy -= 1
-                    self._work.notify()
+        settle: Callable[[], None] | None = None
+        while taken := self._next(settle):
+            unit, alone = taken
+            settle = self._encode(unit.events) if isinstance(unit, Chunk) else self._finish(unit, wide=alone)
 
-    def _encode(self, events: list[PendingEvent]) -> None:
+    def _next(self, settle: Callable[[], None] | None) -> tuple[Chunk | History, bool] | None:
+        """Book what the worker has done, and take what is next and whether it is all there is to do; None at the end.
+
+        In one go, so that what follows from a piece of work is done by the same worker, without waking another.
+        """
+        with self._lock:
+            if settle:
+                settle()
+                self._busy -= 1
+            while (unit := self._queue.take()) is None:
+                if self._closed and not self._pending and not self._busy:
+                    self._work.notify_all()
+                    return None
+                self._work.wait()
+            alone = not self._busy and not self._queue
+            if not alone:
+                self._work.notify()
+            self._busy += 1
+            return unit, alone
+
+    def _encode(self, events: list[PendingEvent]) -> Callable[[], None]:
+        """Encode a chunk; what is returned hands the vectors to the requests that wait for them."""
         started = perf_counter()
         error: Exception | None = None
         vectors: Float32 = np.zeros((len(events), self._scorer.dim), np.float32)
@@ -145,8 +148,10 @@ class ScoringEngine:
             self.cache.put(as_numbers(b"".join(event.key for event in events)), vectors)
         except Exception as caught:
             error = caught
-        with self._lock:
-            self.timings.add_graph("events", perf_counter() - started)
+        ended = perf_counter()
+
+        def settle() -> None:
+            self.timings.add_graph("events", ended - started)
             for event, vector in zip(events, vectors, strict=True):
                 del self._pending[event.key]
                 for job, row in event.places:
@@ -154,12 +159,13 @@ class ScoringEngine:
                     job.missing -= 1
                     job.error = job.error or error
                     if job.missing == 0:
-                        job.encoded = perf_counter()
+                        job.encoded = ended
                         self._queue.add(job)
-            self._work.notify(len(self._workers))
 
-    def _finish(self, unit: History, wide: bool) -> None:
-        """Encode one user's history; the job's last one answers it."""
+        return settle
+
+    def _finish(self, unit: History, wide: bool) -> Callable[[], None]:
+        """Encode one user's history, and answer the job that has no other left."""
         started = perf_counter()
         job, user, batch = unit.job, unit.user, unit.job.batch
         error = job.error
@@ -178,9 +184,20 @@ class ScoringEngine:
             self.timings.add_graph("histories", ended - started)
             job.error = job.error or error
             job.users_left -= 1
-            if job.users_left:
-                return
-            self._held_bytes -= job.n_bytes
-            self._room.notify_all()
-            self.timings.add_job(job, ended)
-        job.done(job.error or job.embeddings)
+            is_last = not job.users_left
+            if is_last:
+                self.timings.add_job(job, ended)
+        if is_last:
+            self._answer(job)
+        return lambda: self._release(job) if is_last else None
+
+    def _answer(self, job: Job) -> None:
+        try:
+            job.done(job.error or job.embeddings)
+        except Exception:
+            # It could not be delivered; the next request must not suffer for it.
+            logger.exception("an answer could not be given")
+
+    def _release(self, job: Job) -> None:
+        self._held_bytes -= job.n_bytes
+        self._room.notify_all()

@@ -1,12 +1,12 @@
 """The last stage: tokens, text vectors and features become the user embedding and the task scores."""
 
 import json
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 
-from pragmatiq_triton.batch import Batch, collate, newest_events
-from pragmatiq_triton.errors import DataError
+from pragmatiq_triton.batch import Batch, Float32, collate, newest_events
 from pragmatiq_triton.scorer import Embeddings, Scorer, TaskHeads
 from pragmatiq_triton.scorer.engine import ScoringEngine
 from pragmatiq_triton.serving.counted_scores import ScoreCounts
@@ -43,6 +43,7 @@ class ScorerStage(Stage):
         self._max_events = max_events
         self._scores = ScoreCounts(tasks)
         self._reply_seconds = 0.0
+        self._counting = threading.Lock()
 
     @classmethod
     def load(cls, folder: Path, parameters: dict[str, str]) -> "ScorerStage":
@@ -60,8 +61,8 @@ class ScorerStage(Stage):
         for request, reply in zip(requests, replies, strict=True):
             try:
                 batch = self._batch(request)
-                self._engine.submit(batch, self._answering(batch, reply))
-            except DataError as error:
+                self._engine.submit(batch, self._answering(batch.features, reply))
+            except Exception as error:
                 reply(error)
 
     def samples(self) -> list[Sample]:
@@ -92,8 +93,8 @@ class ScorerStage(Stage):
         read = [newest_events(user, self._max_events) if self._max_events else user for user, _ in users]
         return collate(read, [vectors for _, vectors in users])
 
-    def _answering(self, batch: Batch, reply: Reply) -> Callable[[Embeddings | Exception], None]:
-        """Called by a worker of the engine."""
+    def _answering(self, features: Float32, reply: Reply) -> Callable[[Embeddings | Exception], None]:
+        """What a worker of the engine calls with the embeddings of users with ``features``."""
 
         def answer(found: Embeddings | Exception) -> None:
             started = perf_counter()
@@ -101,12 +102,13 @@ class ScorerStage(Stage):
                 reply(found)
                 return
             try:
-                scores = self._heads(found, batch.features)
+                scores = self._heads(found, features)
             except Exception as error:
                 reply(error)
                 return
             reply({SCORES: scores, EMBEDDING: found.user_embedding})
-            self._scores.add(scores)
-            self._reply_seconds += perf_counter() - started
+            with self._counting:
+                self._scores.add(scores)
+                self._reply_seconds += perf_counter() - started
 
         return answer

@@ -1,6 +1,7 @@
 """What the three stages have in common, and how one becomes a Triton Python model."""
 
 import json
+import logging
 import os
 import threading
 from abc import ABC, abstractmethod
@@ -15,6 +16,8 @@ import numpy.typing as npt
 from pragmatiq_triton.errors import ConfigError, DataError, PragmatiqError
 from pragmatiq_triton.serving.metrics import MetricsPublisher, Sample
 from pragmatiq_triton.tensors import Arrays
+
+logger = logging.getLogger(__name__)
 
 Tensors = dict[str, npt.NDArray[Any]]
 Answer = Tensors | Exception
@@ -105,6 +108,7 @@ class StageModel(ABC):
         except PragmatiqError as error:
             raise pb_utils.TritonModelException(f"{self.name}: {error}") from None
         self._outcomes = {"answered": 0, "refused": 0, "failed": 0}
+        self._counting = threading.Lock()
         self._metrics = MetricsPublisher(pb_utils, args["model_name"], self._samples)
         self._metrics.start()
 
@@ -129,16 +133,20 @@ class StageModel(ABC):
         """The answer as Triton's."""
         pb = self._pb
         if isinstance(answer, DataError):
-            self._outcomes["refused"] += 1
+            self._count("refused")
             return pb.InferenceResponse(error=pb.TritonError(f"{self.name}: {answer}", pb.TritonError.INVALID_ARG))
         if isinstance(answer, Exception):
-            self._outcomes["failed"] += 1
+            self._count("failed")
             what = type(answer).__name__
             pb.Logger.log_error(f"{self.name}: {what}: {answer}")
             failure = pb.TritonError(f"{self.name}: internal error: {what}", pb.TritonError.INTERNAL)
             return pb.InferenceResponse(error=failure)
-        self._outcomes["answered"] += 1
+        self._count("answered")
         return pb.InferenceResponse([pb.Tensor(name, np.ascontiguousarray(array)) for name, array in answer.items()])
+
+    def _count(self, outcome: str) -> None:
+        with self._counting:
+            self._outcomes[outcome] += 1
 
     def _samples(self) -> list[Sample]:
         outcomes = [
@@ -184,7 +192,11 @@ class _Execution:
         self._send(i, answer)
 
     def _send(self, i: int, answer: Answer) -> None:
-        self._senders[i].send(self._response(answer), flags=_FINAL)
+        try:
+            self._senders[i].send(self._response(answer), flags=_FINAL)
+        except Exception:
+            # The others still wait for theirs.
+            logger.exception("an answer could not be sent")
 
 
 # TRITONSERVER_RESPONSE_COMPLETE_FINAL of the C API.
