@@ -9,7 +9,7 @@ from bench.serving.cases import CALLERS, EVENTS, PRESETS
 from bench.serving.sources import SHARED, VARIANTS
 
 ROUNDS = {"bar": 3, "quick": 1, "full": 1}
-SECONDS = {"bar": 8.0, "quick": 0.5, "full": 8.0}
+SECONDS = {"bar": 5.0, "quick": 0.5, "full": 5.0}
 PRECISIONS = ("fp32", "int8")
 
 
@@ -54,7 +54,7 @@ def parse(arguments: Sequence[str] | None, description: str | None) -> Options:
     add("--events", type=_numbers, help=f"history lengths, of {','.join(map(str, EVENTS))}; any with --preset full")
     add("--callers", type=_numbers, help=f"callers, of {','.join(map(str, CALLERS))}; any with --preset full")
     add("--requests", type=int, default=2000, help="most requests of a measurement (%(default)s)")
-    add("--seconds", type=float, help="length of a measurement (default: 8; quick: 0.5)")
+    add("--seconds", type=float, help="length of a measurement (default: 5; quick: 0.5)")
     add("--rounds", type=int, help="times that each is measured (default: bar 3, others 1)")
     add("--seed", type=int, default=0, help="of the derived customers (%(default)s)")
     add("--memory", action="store_true", help="memory over many customers, and latency over the event cache's size")
