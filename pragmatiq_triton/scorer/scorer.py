@@ -22,6 +22,8 @@ from pragmatiq_triton.scorer.sessions import (
 
 # From 128 slots on the matrix kernels are at their speed; more would only hold a core longer.
 CHUNK_TOKENS = 256
+# A shorter history is done before a sleeping thread is awake.
+LEAST_WIDE_EVENTS = 128
 
 
 class Embeddings(NamedTuple):
@@ -119,8 +121,9 @@ class Scorer:
     ) -> tuple[Float32, Float32]:
         """User embedding and last event's state [1, dim] of one user's [1, dim], [n, dim] and ``events`` [n, 5].
 
-        ``wide``: on all threads instead of the caller's.
+        ``wide``: on all threads instead of the caller's, if there are events enough to wake them for.
         """
+        wide = wide and len(events) >= LEAST_WIDE_EVENTS
         user_embedding, event_state = (self._wide_history_encoder if wide else self._history_encoder).outputs(
             profile_vector=profile_vector,
             event_vectors=event_vectors,
