@@ -18,6 +18,7 @@ from bench.serving.bar import READY_STRINGS, rows
 from bench.serving.cases import COLD, Cell, chosen
 from bench.serving.errors import BenchError
 from bench.serving.fetch import perf_analyzer
+from bench.serving.floor import milliseconds_of_nothing
 from bench.serving.measure import Bench, Effort, Results
 from bench.serving.memory import growth, over_cache_size
 from bench.serving.options import Options, parse
@@ -76,6 +77,7 @@ def measure(options: Options) -> Report:
     # Twice, as other work on the machine slows it.
     peak = max(peak, matmul_peak())
     report = Report(about, results, differences=differences)
+    report.nothing_ms = milliseconds_of_nothing(program, options.seconds, work)
     report.peak = {"fp32 matrix product of this machine": peak, **_speeds(results, found, crowd)}
     if options.preset != "quick":
         report.bar = rows(results, options.variants, options.precisions, ready)

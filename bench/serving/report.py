@@ -24,7 +24,11 @@ NOTES = (
 
 @dataclass
 class Report:
-    """Everything that one run found. ``peak``: GFLOP/s, of the machine and of ours by what was measured."""
+    """Everything that one run found.
+
+    ``peak``: GFLOP/s, of the machine and of ours by what was measured; ``nothing_ms``: p50 of an ensemble of three
+    Python models that do nothing.
+    """
 
     about: dict[str, Any]
     results: Results
@@ -33,6 +37,7 @@ class Report:
     peak: dict[str, float] = field(default_factory=dict)
     growth: Growth | None = None
     cache_sizes: list[CachePoint] = field(default_factory=list)
+    nothing_ms: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         cells = [
@@ -52,6 +57,7 @@ class Report:
             "bar": bar,
             "largest_difference": self.differences,
             "gflop_per_second": self.peak,
+            "nothing_ms": self.nothing_ms,
             "memory": asdict(self.growth) if self.growth else None,
             "cache_sizes": [asdict(point) for point in self.cache_sizes],
         }
@@ -62,6 +68,8 @@ class Report:
             console.print(bar_table(self.bar))
         for what, largest in self.differences.items():
             console.print(f"{what}: embeddings differ by at most {largest:.1e}")
+        if self.nothing_ms is not None:
+            console.print(f"an ensemble of three Python models that do nothing: p50 {self.nothing_ms:.2f} ms")
         console.print(*peak_lines(self.peak), sep="\n")
         if self.growth:
             console.print(growth_table(self.growth))

@@ -31,7 +31,7 @@ def report():
     growth = Growth({"event_cache_bytes": 8 * MIB}, [0, 500], {"scorer": [Memory(100 * MIB, 90 * MIB)] * 2})
     peak = {"peak": 300.0, "cold": 210.0}
     bar = rows(results, ["bpe"], ["fp32"], [])
-    return Report(ABOUT, results, bar, {"both": 2e-6}, peak, growth, [CachePoint(MIB, 5.0, 9.0)])
+    return Report(ABOUT, results, bar, {"both": 2e-6}, peak, growth, [CachePoint(MIB, 5.0, 9.0)], nothing_ms=0.8)
 
 
 def test_tables_show_medians_ranges_ratios_and_verdicts(report):
@@ -43,6 +43,7 @@ def test_tables_show_medians_ranges_ratios_and_verdicts(report):
     assert [cell.strip() for cell in line.split("│")][-3:-1] == ["3.0", "4.0"]
     assert "75%" in shown
     assert "70% of the peak" in shown
+    assert "do nothing: p50 0.80 ms" in shown
     assert "event_cache_bytes 8 MiB" in shown
     assert "100 (90)" in shown
     line = next(line for line in shown.splitlines() if "cold, 1 caller, 256" in line)
