@@ -69,12 +69,12 @@ def test_answers_do_not_depend_on_what_is_kept(bounded_server, variant, name):
 def test_a_known_history_is_not_encoded_again(server, variant):
     with ScoringClient(server.grpc_url, timeout=60) as client:
         first = client.score_one(RECORDS[3]).embedding
-        before = {cache: counted(server, "pragmatiq_cache_misses_total", cache=cache) for cache in ("events", "records")}
+        missed = {name: counted(server, "pragmatiq_cache_misses_total", cache=name) for name in ("events", "records")}
         hits = counted(server, "pragmatiq_cache_hits_total", cache="events")
         again = client.score_one(RECORDS[3]).embedding
     np.testing.assert_allclose(again, first, rtol=0, atol=1e-6)
-    for cache, misses in before.items():
-        assert counted(server, "pragmatiq_cache_misses_total", cache=cache) == misses
+    for name, misses in missed.items():
+        assert counted(server, "pragmatiq_cache_misses_total", cache=name) == misses
     n_events = len(json.loads(RECORDS[3])["events"])
     assert counted(server, "pragmatiq_cache_hits_total", cache="events") == hits + n_events
 
