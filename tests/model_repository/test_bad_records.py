@@ -90,6 +90,7 @@ def test_a_composing_model_called_with_nonsense_refuses_it(server, variant):
     good = {
         "tokens": np.full((1, 2, 4), 3, np.int32),
         "events": np.array([[[2, 0, 0, 0, 1]]], np.float32),
+        "event_keys": np.zeros((1, 1, 2), np.uint64),
         "profile": np.zeros((1, 0, 3), np.int32),
         "profile_times": np.zeros((1, 0), np.float32),
     }
@@ -103,6 +104,9 @@ def test_a_composing_model_called_with_nonsense_refuses_it(server, variant):
         {**good, "events": np.full((1, 1, 5), np.nan, np.float32)},
         {**good, "events": np.array([[[1.5, 0, 0, 0, 1]]], np.float32)},
     ]
+    # What is kept under a key is not read again, so each comes under a key of its own.
+    bad = [{**each, "event_keys": np.full((1, 1, 2), i + 1, np.uint64)} for i, each in enumerate(bad)]
+    bad.append({**good, "event_keys": np.zeros((1, 0, 2), np.uint64)})
     with http.InferenceServerClient(server.http_url) as client:
         assert infer(client, good).as_numpy("embedding").shape == (1, 64)
         for arrays in bad:
@@ -116,6 +120,6 @@ def infer(client, arrays):
 
     inputs = []
     for name, array in arrays.items():
-        inputs.append(http.InferInput(name, array.shape, {"i": "INT32", "f": "FP32"}[array.dtype.kind]))
+        inputs.append(http.InferInput(name, array.shape, {"i": "INT32", "f": "FP32", "u": "UINT64"}[array.dtype.kind]))
         inputs[-1].set_data_from_numpy(array)
     return client.infer("scorer", inputs)
