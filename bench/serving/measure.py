@@ -127,7 +127,9 @@ class Bench:
         records = self._records(cell, max(counts.values()))
         for who in contestants:
             self._introduce(who, cell, records)
-            self.results.add(who, cell, self._measure(who, cell, loads[who], records[: counts[who]]))
+            # One at a time is the slowest way to answer them.
+            seconds = max(self._effort.seconds, counts[who] * latencies[who])
+            self.results.add(who, cell, self._measure(who, cell, loads[who], records[: counts[who]], seconds))
 
     def _load(self, who: Contestant, cell: Cell) -> Load:
         if cell.callers:
@@ -175,11 +177,11 @@ class Bench:
             for record in introductions(records):
                 self._fleet[who].embed(record)
 
-    def _measure(self, who: Contestant, cell: Cell, load: Load, records: list[Record]) -> Sample:
+    def _measure(self, who: Contestant, cell: Cell, load: Load, records: list[Record], seconds: float) -> Sample:
         endpoint: Endpoint = self._fleet[who]
         entries = [endpoint.entry(record) for record in records]
         before = cpu_seconds(endpoint.pid)
-        profile = analyze(self._program, endpoint.target, load, entries, self._effort.seconds, self._work / "analyzer")
+        profile = analyze(self._program, endpoint.target, load, entries, seconds, self._work / "analyzer")
         used = cpu_seconds(endpoint.pid) - before
         return Sample(
             p50=profile.percentile(50),
