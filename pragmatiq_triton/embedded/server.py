@@ -25,6 +25,8 @@ _START_ATTEMPTS = 3
 _POLL_SECONDS = 0.1
 _DRAIN_SECONDS = 5  # for requests in flight; an idle keep-alive HTTP connection uses up all of it
 _REAP_SECONDS = 2.0  # killed processes are gone at once, unless nobody reaps orphans (a container without init)
+# Per model, taken up as it is used: a region that grows while requests are under way crashes the model's process.
+_SHARED_MEMORY_BYTES = 1 << 30
 _SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -183,6 +185,7 @@ class TritonServer:
             f"--model-repository={self.repository}",
             f"--backend-directory={backends}",
             f"--backend-config=python,shm-region-prefix-name={self._id}-",
+            f"--backend-config=python,shm-default-byte-size={_SHARED_MEMORY_BYTES}",
             "--disable-auto-complete-config",
             "--exit-on-error=true",
             "--strict-readiness=true",
