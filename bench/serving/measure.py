@@ -23,6 +23,8 @@ BOOK_EVENTS = 51_200
 BOOK_CUSTOMERS = 200
 WARM_UP_RECORDS = 3
 ANSWERS = 5
+LEAST_RATE = 1.0
+"""Requests per second; perf_analyzer refuses a lower rate."""
 TOLERANCE = 1e-4
 
 
@@ -137,7 +139,7 @@ class Bench:
         reference = self.results.find(who, cell.mode, cell.events, SHARE_OF)
         if reference is None:
             raise BenchError(f"{cell}: {who}: a rate is a share of what {SHARE_OF} callers reach: measure them first")
-        return Load(rate=cell.share * reference.median("requests_per_second"))
+        return Load(rate=max(LEAST_RATE, cell.share * reference.median("requests_per_second")))
 
     def _count(self, load: Load, latency: float) -> int:
         wanted = min(int((load.rate or 1 / latency) * self._effort.seconds), self._effort.requests)
