@@ -4,8 +4,31 @@ ARGS ?=
 BUILDER := .venv
 SERVER := .venv-serve
 
+# The image. ENGINE: docker or buildah. BASE: cpu (slim Debian) or gpu (NVIDIA's). EXTRAS: nemotron bakes the embedder in,
+# TEXT_MODEL at TEXT_MODEL_REVISION from the hub, or from TEXT_MODEL_FOLDER. REPOSITORY: a model repository to bake in.
+ENGINE ?= docker
+BASE ?= cpu
+EXTRAS ?=
+REPOSITORY ?=
+TEXT_MODEL ?= nvidia/llama-nemotron-embed-1b-v2
+TEXT_MODEL_REVISION ?= 113abe4acafa848e77ead9c0623205e511932348
+TEXT_MODEL_FOLDER ?=
+TRITON_TAG ?= 26.09-py3
+CPU_IMAGE ?= docker.io/library/debian:bookworm-slim
+GPU_IMAGE ?= nvcr.io/nvidia/tritonserver:$(TRITON_TAG)
+TORCH_INDEX ?= $(if $(filter cpu,$(BASE)),https://download.pytorch.org/whl/cpu)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null || echo unknown)
+IMAGE ?= pragmatiq-triton:$(VERSION)-$(BASE)$(addprefix -,$(EXTRAS))
+BUILD_FLAGS ?=
+BUILD_docker := docker build
+SIZE_docker := docker image inspect --format '{{.Size}}'
+# A Dockerfile's HEALTHCHECK has no place in the OCI format.
+BUILD_buildah := buildah bud --isolation chroot --format docker --layers
+SIZE_buildah := buildah images --noheading --format '{{.Size}}'
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench bench-training micro quality clean
+.PHONY: help setup demo test test-slow lint bench bench-training micro quality image run-image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +73,21 @@ micro: setup ## Micro-benchmarks of tokenizer, fingerprint, gather and graphs; A
 
 quality: setup ## How good the scores are, by text variant, task and method; ARGS="--help" lists the options
 	$(BUILDER)/bin/python -m bench.quality $(ARGS)
+
+image: ## Build the server image and print its size: BASE=cpu|gpu EXTRAS=nemotron ENGINE=docker|buildah REPOSITORY=DIR
+	$(or $(BUILD_$(ENGINE)),$(error ENGINE: expected docker or buildah, got $(ENGINE))) --file docker/Dockerfile --tag $(IMAGE) \
+		--build-arg BASE=$(BASE) --build-arg PRAGMATIQ_TRITON_EXTRAS=$(EXTRAS) \
+		--build-arg CPU_IMAGE=$(CPU_IMAGE) --build-arg GPU_IMAGE=$(GPU_IMAGE) --build-arg TORCH_INDEX=$(TORCH_INDEX) \
+		--build-arg TEXT_MODEL=$(TEXT_MODEL) --build-arg TEXT_MODEL_REVISION=$(TEXT_MODEL_REVISION) \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+		$(if $(TEXT_MODEL_FOLDER),--build-context text-model=$(TEXT_MODEL_FOLDER)) \
+		$(if $(REPOSITORY),--build-context repository=$(REPOSITORY)) $(BUILD_FLAGS) .
+	@echo "$(IMAGE): $$($(SIZE_$(ENGINE)) $(IMAGE))"
+
+run-image: ## Run the image as it is meant to be run; REPOSITORY=DIR is mounted, without it the baked one is served
+	docker run --rm --init=false --read-only --tmpfs /tmp --shm-size 1g --cap-drop ALL --security-opt no-new-privileges \
+		--stop-timeout 40 --publish 127.0.0.1:8000:8000 --publish 127.0.0.1:8001:8001 --publish 127.0.0.1:8002:8002 \
+		$(if $(REPOSITORY),--volume $(abspath $(REPOSITORY)):/models:ro) $(RUN_FLAGS) $(IMAGE) $(ARGS)
 
 clean: ## Remove environments and caches
 	rm -rf $(BUILDER) $(SERVER) .bench quality .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

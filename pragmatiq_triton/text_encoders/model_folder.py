@@ -82,7 +82,7 @@ def hub_folder(model: str, revision: str | None) -> Path:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise MissingDependencyError(
             f"the text model {model!r} is not on this machine and cannot be fetched ({reason}); "
-            "copy it here and pass --text-model FOLDER"
+            "copy it here and pass --text-model FOLDER (for the image: make image EXTRAS=nemotron with this TEXT_MODEL)"
         ) from error
 
 

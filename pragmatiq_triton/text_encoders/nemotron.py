@@ -107,7 +107,7 @@ def _create(spec: TextEncoderSpec, *, device: str, threads: int | None) -> Nemot
     except ImportError as error:
         raise MissingDependencyError(
             f"the text encoder 'nemotron' needs {error.name}: pip install \"pragmatiq-triton[nemotron]\" "
-            '(in a server: "pragmatiq-triton[embedder]")'
+            '(in a server: "pragmatiq-triton[embedder]"; in the image: build it with PRAGMATIQ_TRITON_EXTRAS=nemotron)'
         ) from error
     try:
         torch.empty(0, device=device)

@@ -1,0 +1,1 @@
+"""The image, run and measured: size, time to ready, idle memory."""
