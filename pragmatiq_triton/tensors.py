@@ -26,6 +26,7 @@ TEXT_OFFSETS = "text_offsets"
 TEXT_VECTORS = "text_vectors"
 SCORES = "scores"
 EMBEDDING = "embedding"
+TASKS = "tasks"
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

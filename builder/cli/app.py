@@ -2,13 +2,13 @@
 
 import typer
 
-from builder.cli import data, heads, models, serving
+from builder.cli import data, heads, image, models, serving
 from builder.cli.console import errors_as_exit_codes
 
 HELP = """Train PRAGMA-style banking event models and serve them as a Triton model repository.
 
 The way: synth (or your parquet) -> validate -> tokenize -> pretrain -> finetune -> evaluate -> export -> serve ->
-score; warm fills a server's event cache before it starts.
+score; warm fills a server's event cache before it starts, image builds the container image.
 
 Exit codes: 0 done; 1 other error; 2 wrong option or setting; 3 bad input data; 4 a run, data set or repository that is
 damaged or does not match; 5 something is not installed; 6 the server failed or cannot be reached; 130 interrupted.
@@ -19,6 +19,7 @@ data.register(app)
 models.register(app)
 heads.register(app)
 serving.register(app)
+image.register(app)
 
 
 def main() -> None:

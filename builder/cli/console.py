@@ -14,6 +14,7 @@ from rich.table import Table
 from pragmatiq_triton.errors import MissingDependencyError, PragmatiqError
 
 EXTRA_OF = {
+    "docker": "image",
     "jinja2": "train",
     "lightning_fabric": "train",
     "matplotlib": "train",
@@ -43,7 +44,7 @@ class RichProgress:
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=stderr,
         )
         self._newest = self._bars.add_task("", visible=False, note="")

@@ -11,7 +11,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from builder.export.layout import ENSEMBLE, SCORER, ScoringModel
 from pragmatiq_triton.serving.snapshot import EVENT_VECTORS
-from pragmatiq_triton.tensors import EMBEDDING, FEATURES, SCORES, TEXT_OFFSETS, TEXT_VECTORS, TEXTS
+from pragmatiq_triton.tensors import EMBEDDING, FEATURES, SCORES, TASKS, TEXT_OFFSETS, TEXT_VECTORS, TEXTS
 from pragmatiq_triton.tokenizer.features import HistoryFeatures
 
 TOKENIZER = "tokenizer"
@@ -64,7 +64,7 @@ class Templates:
         """The template with exact sizes, without the tensors that this repository does not have."""
         n_features = len(self.features.names)
         sizes = {EMBEDDING: [self.dim], FEATURES: [n_features], TEXT_VECTORS: [-1, self.text_dim]}
-        sizes |= {SCORES: [n_tasks]} if n_tasks else {}
+        sizes |= {SCORES: [n_tasks], TASKS: [n_tasks]} if n_tasks else {}
         path = template_folder() / model / "config.pbtxt"
         config = text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
         if not self.text_dim:

@@ -5,7 +5,8 @@
 #
 # RECORDS.jsonl holds one JSON record per line, at most as many as the model's max_batch_size.
 # HOST:PORT is the server's HTTP service, localhost:8000 by default.
-# Prints Triton's JSON answer: `scores` [n, n_tasks] and `embedding` [n, dim], row by row in `data`.
+# Prints Triton's JSON answer: `scores` [n, n_tasks], their names `tasks` [n, n_tasks] and `embedding` [n, dim], row by
+# row in `data`.
 # A record that cannot be scored gives HTTP 400, its reason on stdout, and exit code 22.
 set -euo pipefail
 

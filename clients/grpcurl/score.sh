@@ -9,7 +9,8 @@
 #
 #   git clone --depth 1 https://github.com/triton-inference-server/common
 #
-# Prints one line of JSON per output: its name, its shape and its numbers, which travel as little-endian float32.
+# Prints one line of JSON per output: its name, its shape and what is in it. Numbers travel as little-endian float32,
+# the names of the scores (`tasks`) each behind its length.
 # A record that cannot be scored ends with InvalidArgument and its reason on stderr.
 set -euo pipefail
 
@@ -30,8 +31,18 @@ jq --raw-input --null-input --compact-output '
   python3 -c '
 import base64, json, struct, sys
 
+def strings(raw):
+    while raw:
+        (size,), raw = struct.unpack("<I", raw[:4]), raw[4:]
+        yield raw[:size].decode()
+        raw = raw[size:]
+
+def numbers(raw):
+    return (value for value, in struct.iter_unpack("<f", raw))
+
 response = json.load(sys.stdin)
 for output, raw in zip(response["outputs"], response["rawOutputContents"]):
-    values = [value for value, in struct.iter_unpack("<f", base64.b64decode(raw))]
+    read = strings if output["datatype"] == "BYTES" else numbers
+    values = list(read(base64.b64decode(raw)))
     print(json.dumps({"name": output["name"], "shape": [int(n) for n in output["shape"]], "data": values}))
 '

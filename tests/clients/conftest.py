@@ -13,13 +13,14 @@ max_batch_size: 4
 input [{ name: "record" data_type: TYPE_STRING dims: [1] }]
 output [
   { name: "scores" data_type: TYPE_FP32 dims: [-1] },
-  { name: "embedding" data_type: TYPE_FP32 dims: [3] }
+  { name: "embedding" data_type: TYPE_FP32 dims: [3] },
+  { name: "tasks" data_type: TYPE_STRING dims: [-1] }
 ]
 instance_group [{ kind: KIND_CPU count: 1 }]
-parameters { key: "tasks" value { string_value: "[\\"fraud\\", \\"churn\\"]" } }
 """
 
-# scores of user n are n and the size of its request; `columns` changes how many there are.
+# scores of user n are n and the size of its request; `columns` changes how many there are, `tasks` their names, and
+# `tell` makes the first name that parameter of the request.
 MODEL = """
 import json, os, time
 import numpy as np
@@ -50,12 +51,18 @@ class TritonPythonModel:
             records.append(record)
         columns = records[0].get("columns", 2)
         scores = np.array([[record.get("n", 0), len(records), *[0.0] * columns][:columns] for record in records])
-        names = [len(record.get("name", "")) for record in records]
-        embedding = np.array([[n, 0.25, -1.0] for n in names])
-        tensors = {"scores": scores.reshape(len(records), columns), "embedding": embedding}
-        return pb_utils.InferenceResponse(
-            [pb_utils.Tensor(name, tensor.astype(np.float32)) for name, tensor in tensors.items()]
-        )
+        lengths = [len(record.get("name", "")) for record in records]
+        embedding = np.array([[n, 0.25, -1.0] for n in lengths])
+        tasks = records[0].get("tasks", ["fraud", "churn"])
+        if "tell" in records[0]:
+            tasks[0] = json.loads(request.parameters()).get(records[0]["tell"], "nothing")
+        names = np.array([[task.encode("latin-1") for task in tasks]] * len(records), np.object_)
+        tensors = {
+            "scores": scores.reshape(len(records), columns).astype(np.float32),
+            "embedding": embedding.astype(np.float32),
+            "tasks": names.reshape(len(records), len(tasks)),
+        }
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, tensor) for name, tensor in tensors.items()])
 
     def error(self, text, code):
         return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, getattr(pb_utils.TritonError, code)))
@@ -79,5 +86,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(repository: Path, environment: ServerEnvironment) -> Iterator[TritonServer]:
-    with TritonServer(repository, environment=environment, http_port=0, grpc_port=0, metrics_port=0) as running:
+    forward = ["--http-header-forward-pattern=x-user-id", "--grpc-header-forward-pattern=x-user-id"]
+    ports = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
+    with TritonServer(repository, environment=environment, extra_args=forward, **ports) as running:
         yield running

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -90,17 +91,55 @@ def test_more_records_than_a_batch(client: Client, server: TritonServer) -> None
 
 
 def test_model_without_tasks(client: Client, server: TritonServer) -> None:
-    answer = client.connect(server).score_one({"columns": 0})
+    answer = client.connect(server).score_one({"columns": 0, "tasks": []})
     assert answer.scores == {}
     assert answer.embedding.shape == (3,)
 
 
-def test_scores_that_do_not_fit_the_tasks(client: Client, server: TritonServer) -> None:
-    with pytest.raises(ProtocolError, match=r"3 scores per user.*fraud.*churn"):
-        client.connect(server).score_one({"columns": 3})
-    with pytest.raises(ProtocolError, match=r"0 scores per user.*other"):
-        client.connect(server, tasks=["other"]).score_one({"columns": 0})
-    assert client.connect(server, tasks=["a", "b"]).score_one({"n": 5}).scores == {"a": 5.0, "b": 1.0}
+def test_scores_are_named_by_each_answer(client: Client, server: TritonServer) -> None:
+    client.connect(server)
+    assert client.score_one({"n": 5}).scores == {"fraud": 5.0, "churn": 1.0}
+    assert client.score_one({"n": 5, "tasks": ["churn", "fraud"]}).scores == {"churn": 5.0, "fraud": 1.0}
+    assert client.score_one({"n": 5, "columns": 1, "tasks": ["loan"]}).scores == {"loan": 5.0}
+
+
+def test_scores_that_do_not_fit_their_names(client: Client, server: TritonServer) -> None:
+    client.connect(server)
+    with pytest.raises(ProtocolError, match="3 scores per user, but 2 task names"):
+        client.score_one({"columns": 3})
+    with pytest.raises(ProtocolError, match="0 scores per user, but 2 task names"):
+        client.score_one({"columns": 0})
+    with pytest.raises(ProtocolError, match="`tasks`: expected UTF-8"):
+        client.score_one({"tasks": ["fraud", "\xff"]})
+
+
+def test_model_that_does_not_name_its_scores(
+    client: Client, repository: Path, environment: ServerEnvironment, tmp_path: Path
+) -> None:
+    other = shutil.copytree(repository, tmp_path / "repository")
+    config = other / "scoring" / "config.pbtxt"
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace('{ name: "tasks"', '{ name: "names"'), encoding="utf-8")
+    with TritonServer(other, environment=environment, http_port=0, grpc_port=0, metrics_port=0) as server:
+        with pytest.raises(ProtocolError, match="unexpected inference output 'tasks'"):
+            client.connect(server).score_one({})
+        client.close_all()
+
+
+def test_routing_key_reaches_every_request_of_a_call(client: Client, server: TritonServer) -> None:
+    client.connect(server, timeout=20.0, retries=20)
+    asking = {"tell": "x-user-id", "busy_until": time.time() + 0.3}
+    for key in ("a b~42", "7"):
+        answers = client.score([asking] * 6, routing_key=key)
+        assert [[*answer.scores] for answer in answers] == [[key, "churn"]] * 6
+        assert [*client.score_one(asking, routing_key=key).scores] == [key, "churn"]
+    assert [*client.score_one(asking).scores] == ["nothing", "churn"]
+
+
+@pytest.mark.parametrize("key", ["", "é", "a\nb", "a\r\nx-api-key: b", "a\0", " a", "a ", "a\t", "a\n"])
+def test_routing_key_that_no_header_can_carry(client: Client, server: TritonServer, key: str) -> None:
+    with pytest.raises(ValueError, match=r"routing_key.*hash"):
+        client.connect(server).score_one({}, routing_key=key)
 
 
 def test_invalid_record_is_located(client: Client, server: TritonServer) -> None:
@@ -210,10 +249,14 @@ def test_restricted_config(client: Client, repository: Path, environment: Server
     restricted = ["--grpc-restricted-protocol=model-config:key=value", "--http-restricted-api=model-config:key=value"]
     ports = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
     with TritonServer(repository, environment=environment, extra_args=restricted, **ports) as hiding:
-        with pytest.raises(ProtocolError, match=r"restricted.*`tasks` and `max_batch_size`"):
-            client.connect(hiding).score_one({})
-        answers = client.connect(hiding, tasks=["a", "b"], max_batch_size=4).score([{"n": n} for n in range(5)])
-        assert [answer.scores["a"] for answer in answers] == list(range(5))
+        records = [{"n": n} for n in range(5)]
+        answers = client.connect(hiding).score(records)
+        assert [answer.scores for answer in answers] == [{"fraud": n, "churn": 1.0} for n in range(5)]
+        with pytest.raises(InvalidRecordError) as caught:
+            client.score([*records, {"bad": "it"}])
+        assert caught.value.row == 5
+        answers = client.connect(hiding, max_batch_size=4).score(records)
+        assert [answer.scores["churn"] for answer in answers] == [4.0] * 4 + [1.0]
         client.close_all()
 
 

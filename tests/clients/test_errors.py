@@ -57,5 +57,12 @@ def test_restricted_call_is_not_a_server_that_is_away() -> None:
     assert type(over_grpc) is type(over_http) is ProtocolError
 
 
+def test_missing_output_is_not_a_bad_record() -> None:
+    for status in ("StatusCode.INVALID_ARGUMENT", "400"):
+        text = "unexpected inference output 'tasks' for model 'scoring'"
+        assert type(from_status(status, text)) is ProtocolError
+        assert type(from_status(status, f"tokenizer: row 0: $.source: expected text, got {text}")) is InvalidRecordError
+
+
 def test_error_of_the_client_library() -> None:
     assert type(from_status(None, "unknown datatype")) is ProtocolError

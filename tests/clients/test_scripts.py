@@ -39,6 +39,7 @@ def test_curl(server: TritonServer, records: Path) -> None:
     outputs = {output["name"]: output for output in json.loads(done.stdout)["outputs"]}
     assert outputs["scores"]["shape"] == [2, 2]
     assert outputs["scores"]["data"] == [1.0, 2.0, 2.5, 2.0]
+    assert outputs["tasks"]["data"] == ["fraud", "churn"] * 2
     assert outputs["embedding"]["data"] == [2.0, 0.25, -1.0, 3.0, 0.25, -1.0]
 
 
@@ -70,6 +71,7 @@ print(json_format.MessageToJson(stub.ModelInfer(request)))
     stand_in.chmod(stand_in.stat().st_mode | stat.S_IXUSR)
     done = run("grpcurl/score.sh", records, server.grpc_url, PATH=f"{stand_in.parent}:{os.environ['PATH']}")
     assert done.returncode == 0, done.stderr
-    scores, embedding = (json.loads(line) for line in done.stdout.splitlines())
+    scores, embedding, tasks = (json.loads(line) for line in done.stdout.splitlines())
     assert scores == {"name": "scores", "shape": [2, 2], "data": [1.0, 2.0, 2.5, 2.0]}
+    assert tasks == {"name": "tasks", "shape": [2, 2], "data": ["fraud", "churn"] * 2}
     assert embedding["data"] == [2.0, 0.25, -1.0, 3.0, 0.25, -1.0]

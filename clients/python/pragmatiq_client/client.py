@@ -20,7 +20,6 @@ class _Client:
         model: str = "scoring",
         timeout: float = 5.0,
         retries: int = 2,
-        tasks: Sequence[str] | None = None,
         max_batch_size: int | None = None,
     ) -> None:
         if "://" in url:
@@ -31,7 +30,7 @@ class _Client:
             raise ValueError(f"max_batch_size: expected at least 1, got {max_batch_size}")
         self._transport = self._transports[protocol](url)
         self._scoring = Scoring(
-            self._transport, model=model, timeout=timeout, retries=retries, tasks=tasks, max_batch_size=max_batch_size
+            self._transport, model=model, timeout=timeout, retries=retries, max_batch_size=max_batch_size
         )
 
 
@@ -44,28 +43,33 @@ class ScoringClient(_Client):
         model: name of the scoring model.
         timeout: seconds that one call may take in all, retries included; each call can say otherwise.
         retries: how often a request that found no server, or lost it, is sent again, after growing pauses.
-        tasks: names of the scores; by default read from the model's config, once, when an answer holds scores.
-        max_batch_size: users per request; by default read from the model's config, once, when a call has several.
+        max_batch_size: users per request; by default read from the model's config, once, when a call has several. A
+            server that does not show its config gets one request per user.
 
     Connections are opened at the first call. A client belongs to one thread.
     """
 
     _transports: ClassVar = {"grpc": Grpc, "http": Http}
 
-    def score(self, records: Sequence[Record], timeout: float | None = None) -> list[Answer]:
+    def score(
+        self, records: Sequence[Record], timeout: float | None = None, *, routing_key: str | None = None
+    ) -> list[Answer]:
         """Score any number of users, in requests of at most the server's batch size; one answer per record.
 
-        A record is a mapping, or its JSON as a string or UTF-8 bytes.
+        A record is a mapping, or its JSON as a string or UTF-8 bytes. ``routing_key`` goes out as the header
+        ``x-user-id`` of every request of the call, for a load balancer that sends a user to the same server each time.
+        It has to be printable ASCII; proxies log headers, so let it be a pseudonym.
 
         Raises:
+            ValueError: a ``routing_key`` that no header can carry.
             InvalidRecordError: one of the records; ``row`` says which. None of the answers is given.
             DeadlineExceededError, ServerUnavailableError, ModelFaultError, ProtocolError: see the classes.
         """
-        return run_blocking(self._scoring.score(records, timeout))
+        return run_blocking(self._scoring.score(records, timeout, routing_key))
 
-    def score_one(self, record: Record, timeout: float | None = None) -> Answer:
+    def score_one(self, record: Record, timeout: float | None = None, *, routing_key: str | None = None) -> Answer:
         """Score one user."""
-        return self.score([record], timeout)[0]
+        return self.score([record], timeout, routing_key=routing_key)[0]
 
     def is_ready(self, timeout: float | None = None) -> bool:
         """Whether the server answers and all its models are loaded; one attempt, False if it cannot be reached."""
@@ -96,13 +100,17 @@ class AsyncScoringClient(_Client):
 
     _transports: ClassVar = {"grpc": AioGrpc, "http": AioHttp}
 
-    async def score(self, records: Sequence[Record], timeout: float | None = None) -> list[Answer]:
+    async def score(
+        self, records: Sequence[Record], timeout: float | None = None, *, routing_key: str | None = None
+    ) -> list[Answer]:
         """As :meth:`ScoringClient.score`."""
-        return await self._scoring.score(records, timeout)
+        return await self._scoring.score(records, timeout, routing_key)
 
-    async def score_one(self, record: Record, timeout: float | None = None) -> Answer:
+    async def score_one(
+        self, record: Record, timeout: float | None = None, *, routing_key: str | None = None
+    ) -> Answer:
         """As :meth:`ScoringClient.score_one`."""
-        return (await self.score([record], timeout))[0]
+        return (await self.score([record], timeout, routing_key=routing_key))[0]
 
     async def is_ready(self, timeout: float | None = None) -> bool:
         """As :meth:`ScoringClient.is_ready`."""

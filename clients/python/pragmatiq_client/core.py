@@ -4,7 +4,7 @@ The coroutines here run on any :class:`Transport`. A blocking one never suspends
 their end in one step (:func:`run_blocking`) and no code exists twice.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -13,7 +13,15 @@ import numpy.typing as npt
 from pragmatiq_client.errors import DeadlineExceededError, InvalidRecordError, ProtocolError, ServerUnavailableError
 from pragmatiq_client.retry import Deadline, pauses
 from pragmatiq_client.transports import Transport
-from pragmatiq_client.wire import Answer, ModelConfig, Record, build_answers, encode_records, read_output
+from pragmatiq_client.wire import (
+    OUTPUTS,
+    Answer,
+    Record,
+    encode_records,
+    read_answers,
+    read_max_batch_size,
+    routing_headers,
+)
 
 T = TypeVar("T")
 
@@ -28,25 +36,23 @@ class Scoring:
         model: str,
         timeout: float,
         retries: int,
-        tasks: Sequence[str] | None,
         max_batch_size: int | None,
     ) -> None:
         self.transport = transport
         self._model = model
         self._timeout = timeout
         self._retries = retries
-        self._tasks = tasks
         self._max_batch_size = max_batch_size
-        self._config: ModelConfig | None = None
 
-    async def score(self, records: Sequence[Record], timeout: float | None) -> list[Answer]:
+    async def score(self, records: Sequence[Record], timeout: float | None, routing_key: str | None) -> list[Answer]:
         deadline = self._deadline(timeout)
+        headers = routing_headers(routing_key)
         rows = encode_records(records)
         step = await self._batch_size(len(rows), deadline)
         answers: list[Answer] = []
         for start in range(0, len(rows), step):
             try:
-                answers += await self._score_batch(rows[start : start + step], deadline)
+                answers += await self._score_batch(rows[start : start + step], headers, deadline)
             except InvalidRecordError as error:
                 raise error.moved(start) from error.__cause__
         return answers
@@ -68,36 +74,32 @@ class Scoring:
         return Deadline(self._timeout if timeout is None else timeout)
 
     async def _batch_size(self, n_users: int, deadline: Deadline) -> int:
-        if self._max_batch_size is not None or n_users <= 1:
-            return self._max_batch_size or 1
-        return (await self._model_config(deadline)).max_batch_size
+        if self._max_batch_size is None and n_users > 1:
+            self._max_batch_size = await self._find_max_batch_size(deadline)
+        return self._max_batch_size or 1
 
-    async def _score_batch(self, rows: npt.NDArray[np.object_], deadline: Deadline) -> list[Answer]:
+    async def _find_max_batch_size(self, deadline: Deadline) -> int:
+        """The model's; 1, which every model takes, where its config is not for us to read."""
+        try:
+            config = await self._with_retries(
+                lambda seconds: self.transport.config(self._model, timeout=seconds), deadline
+            )
+        except ProtocolError:
+            return 1
+        return read_max_batch_size(config)
+
+    async def _score_batch(
+        self, rows: npt.NDArray[np.object_], headers: Mapping[str, str], deadline: Deadline
+    ) -> list[Answer]:
         def infer(seconds: float) -> Awaitable[Any]:
             inputs = [self.transport.bytes_input("record", rows)]
-            return self.transport.call("infer", self._model, inputs, timeout=seconds)
+            outputs = [self.transport.requested_output(name) for name in OUTPUTS]
+            # tritonclient adds to the headers that it is given.
+            return self.transport.call(
+                "infer", self._model, inputs, outputs=outputs, headers=dict(headers), timeout=seconds
+            )
 
-        response = await self._with_retries(infer, deadline)
-        scores = read_output(response, "scores", len(rows))
-        embedding = read_output(response, "embedding", len(rows))
-        tasks = self._tasks
-        if tasks is None:
-            tasks = (await self._model_config(deadline)).tasks if scores.shape[1] else ()
-        return build_answers(tasks, scores, embedding)
-
-    async def _model_config(self, deadline: Deadline) -> ModelConfig:
-        if self._config is None:
-            try:
-                config = await self._with_retries(
-                    lambda seconds: self.transport.config(self._model, timeout=seconds), deadline
-                )
-            except ProtocolError as error:
-                raise ProtocolError(
-                    f"the config of model {self._model!r} cannot be read ({error}); "
-                    "a client that is given `tasks` and `max_batch_size` does not need it"
-                ) from error
-            self._config = ModelConfig.parse(config)
-        return self._config
+        return read_answers(await self._with_retries(infer, deadline), len(rows))
 
     async def _with_retries(self, send: Callable[[float], Awaitable[T]], deadline: Deadline) -> T:
         """Scoring changes nothing on the server, so whatever did not reach it, or got lost, may be sent again."""

@@ -4,7 +4,7 @@ import re
 from typing import Self
 
 _RECORD_PROBLEM = re.compile(r"(?P<stage>\w+): row (?P<row>\d+): (?P<path>\$.*?): (?P<message>.*)", re.DOTALL)
-_RESTRICTED = re.compile(r"This (API|protocol) is restricted")
+_MISFIT = re.compile(r"This (API|protocol) is restricted|unexpected inference output")
 
 
 class ScoringError(Exception):
@@ -86,9 +86,10 @@ def from_status(status: str | None, text: str) -> ScoringError:
     """The error for the status of a tritonclient exception: ``StatusCode.NAME`` over gRPC, ``400`` over HTTP.
 
     None is an error of tritonclient's own, such as an answer that it cannot read. A restricted call is
-    ``UNAVAILABLE`` over gRPC but 403 over HTTP; its text tells it from a server that is away.
+    ``UNAVAILABLE`` over gRPC but 403 over HTTP, and a model without one of the outputs answers as to a bad record;
+    their texts tell.
     """
-    if status is None or _RESTRICTED.search(text):
+    if status is None or _MISFIT.match(text):
         return ProtocolError(text)
     kind = _BY_STATUS.get(status, ModelFaultError)
     return InvalidRecordError.parse(text) if kind is InvalidRecordError else kind(text)

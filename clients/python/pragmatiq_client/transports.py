@@ -47,6 +47,10 @@ class Transport(ABC):
         tensor.set_data_from_numpy(rows)
         return tensor
 
+    def requested_output(self, name: str) -> Any:
+        """An output that the answer has to hold."""
+        return self._module.InferRequestedOutput(name)
+
     async def config(self, model: str, *, timeout: float) -> dict[str, Any]:
         """The model's config in Triton's JSON form."""
         found = await self.call("get_model_config", model, timeout=timeout, **self.config_options)

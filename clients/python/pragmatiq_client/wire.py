@@ -1,9 +1,10 @@
-"""The wire contract: what a request holds, what an answer and the model's config have to look like."""
+"""The wire contract: what a request holds, what its answer and the model's config have to look like."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,11 @@ import numpy.typing as npt
 from pragmatiq_client.errors import InvalidRecordError, ProtocolError
 
 Record = Mapping[str, Any] | str | bytes
+
+OUTPUTS = ("scores", "embedding", "tasks")
+ROUTING_HEADER = "x-user-id"
+
+_HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +27,28 @@ class Answer:
     embedding: npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """What the client reads from the scoring model's config; ``max_batch_size`` counts users per request."""
+def read_max_batch_size(config: Mapping[str, Any]) -> int:
+    """Users per request, from Triton's JSON form of ``config.pbtxt``; one where the model takes no batches."""
+    try:
+        return max(int(config.get("max_batch_size", 0)), 1)
+    except (ValueError, TypeError) as error:
+        raise ProtocolError(f"the model's config cannot be read: max_batch_size: {error}") from error
 
-    max_batch_size: int
-    tasks: tuple[str, ...]
 
-    @classmethod
-    def parse(cls, config: Mapping[str, Any]) -> Self:
-        """Read Triton's JSON form of ``config.pbtxt``; task names are a JSON list in the parameter ``tasks``."""
-        try:
-            max_batch_size = int(config.get("max_batch_size", 0))
-            tasks = json.loads(config.get("parameters", {}).get("tasks", {}).get("string_value", "[]"))
-            if not (isinstance(tasks, list) and all(isinstance(task, str) for task in tasks)):
-                raise ValueError(f"parameter `tasks`: expected a JSON list of names, got {tasks!r}")
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ProtocolError(f"the model's config cannot be read: {error}") from error
-        return cls(max(max_batch_size, 1), tuple(tasks))
+def routing_headers(routing_key: str | None) -> dict[str, str]:
+    """The headers by which a load balancer finds the server of this key; none without a key.
+
+    Raises:
+        ValueError: a key that no header can carry over both protocols as it is.
+    """
+    if routing_key is None:
+        return {}
+    if not _HEADER_VALUE.fullmatch(routing_key):
+        raise ValueError(
+            f"routing_key: expected printable ASCII, with no space at either end, got {routing_key!r}: "
+            'send a hash of it, as hmac.new(secret, key.encode(), "sha256").hexdigest()'
+        )
+    return {ROUTING_HEADER: routing_key}
 
 
 def encode_records(records: Sequence[Record]) -> npt.NDArray[np.object_]:
@@ -67,25 +77,30 @@ def _encode(record: Record) -> bytes:
     return record.encode("utf-8")
 
 
-def read_output(response: Any, name: str, n_users: int) -> npt.NDArray[np.float32]:
-    """An output of tritonclient's response as float32 [n_users, columns], or ProtocolError."""
+def read_answers(response: Any, n_users: int) -> list[Answer]:
+    """Answers from tritonclient's response: each user's ``scores`` under the names that ``tasks`` gives them."""
+    scores = _read(response, "scores", np.dtype(np.float32), n_users)
+    embedding = _read(response, "embedding", np.dtype(np.float32), n_users)
+    tasks = _read(response, "tasks", np.dtype(np.object_), n_users)
+    if scores.shape != tasks.shape:
+        raise ProtocolError(f"the server gives {scores.shape[1]} scores per user, but {tasks.shape[1]} task names")
     try:
-        array = response.as_numpy(name)
+        names = [[name.decode("utf-8") for name in row] for row in tasks]
+    except UnicodeDecodeError as error:
+        raise ProtocolError(f"output `tasks`: expected UTF-8: {error}") from error
+    rows = zip(names, scores.tolist(), embedding, strict=True)
+    return [Answer(dict(zip(row, values, strict=True)), vector.copy()) for row, values, vector in rows]
+
+
+def _read(response: Any, name: str, dtype: np.dtype[Any], n_users: int) -> npt.NDArray[Any]:
+    """An output as [n_users, columns]."""
+    try:
+        array: npt.NDArray[Any] | None = response.as_numpy(name)
     except ValueError as error:
         raise ProtocolError(f"output `{name}` cannot be read: {error}") from error
     if array is None:
         raise ProtocolError(f"the response has no output `{name}`")
-    if array.dtype != np.float32 or array.ndim != 2 or len(array) != n_users:
+    if array.dtype != dtype or array.ndim != 2 or len(array) != n_users:
         found = f"{array.dtype} {list(array.shape)}"
-        raise ProtocolError(f"output `{name}`: expected float32 [{n_users}, any], got {found}")
-    return cast(npt.NDArray[np.float32], array)
-
-
-def build_answers(
-    tasks: Sequence[str], scores: npt.NDArray[np.float32], embedding: npt.NDArray[np.float32]
-) -> list[Answer]:
-    """Answers of one response: ``scores`` [n, n_tasks] in the order of ``tasks``, ``embedding`` [n, dim]."""
-    if scores.shape[1] != len(tasks):
-        raise ProtocolError(f"the server gives {scores.shape[1]} scores per user, but the tasks are {list(tasks)}")
-    pairs = zip(scores.tolist(), embedding, strict=True)
-    return [Answer(dict(zip(tasks, row, strict=True)), vector.copy()) for row, vector in pairs]
+        raise ProtocolError(f"output `{name}`: expected {dtype} [{n_users}, any], got {found}")
+    return array

@@ -21,7 +21,7 @@ def test_only_parameters_that_a_model_has_are_set(tmp_path):
     assert '"5"' in (repository / "scorer" / "config.pbtxt").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("tasks", "outputs"), [([], ["embedding"]), (["fraud"], ["scores", "embedding"])])
+@pytest.mark.parametrize(("tasks", "outputs"), [([], ["embedding"]), (["fraud"], ["scores", "embedding", "tasks"])])
 def test_scores_go_where_there_are_no_tasks(tmp_path, tasks, outputs):
     folder = tmp_path / "scoring"
     folder.mkdir()

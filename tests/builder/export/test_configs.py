@@ -66,7 +66,9 @@ def test_tasks_are_named_where_they_are_scored(templates, combination):
         ensemble, scorer = templates.ensemble(model), templates.scorer(model, "")
         assert json.loads(ensemble.parameters["tasks"].string_value) == model.tasks
         expected = [len(model.tasks) or -1]
-        assert [list(tensor.dims) for config in (ensemble, scorer) for tensor in config.output][::2] == [expected] * 2
+        for config in (ensemble, scorer):
+            dims = {tensor.name: list(tensor.dims) for tensor in config.output}
+            assert dims["scores"] == dims["tasks"] == expected
         assert [step.model_name for step in ensemble.ensemble_scheduling.step][-1] == scorer.name
 
 
