@@ -23,6 +23,8 @@ def server_flags(
 ) -> list[str]:
     """Flags for one server over ``repository`` with the Python backend under ``backends``.
 
+    Latencies are given as summaries too: a percentile cannot be had from Triton's counters.
+
     Args:
         shared_memory_prefix: what the names of its models' regions in /dev/shm begin with.
         drain_seconds: how long requests under way have to end once the server is told to stop.
@@ -34,6 +36,7 @@ def server_flags(
         f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix}",
         *POLICY,
         f"--exit-timeout-secs={drain_seconds}",
+        "--metrics-config=summary_latencies=true",
         *(f"--{service}-address={host}" for service, (host, _) in addresses.items()),
         *(f"--{service}-port={port}" for service, (_, port) in addresses.items()),
     ]
