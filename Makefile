@@ -4,19 +4,14 @@ ARGS ?=
 BUILDER := .venv
 SERVER := .venv-serve
 
-# The image. ENGINE: docker or buildah. BASE: cpu (slim Debian) or gpu (NVIDIA's). EXTRAS: nemotron bakes the embedder in,
-# TEXT_MODEL at TEXT_MODEL_REVISION from the hub, or from TEXT_MODEL_FOLDER. REPOSITORY: a model repository to bake in.
+# The image; docs/operations.md tells what the variables mean. What is empty is left to the Dockerfile.
 ENGINE ?= docker
 BASE ?= cpu
 EXTRAS ?=
 REPOSITORY ?=
-TEXT_MODEL ?= nvidia/llama-nemotron-embed-1b-v2
-TEXT_MODEL_REVISION ?= 113abe4acafa848e77ead9c0623205e511932348
 TEXT_MODEL_FOLDER ?=
-TRITON_TAG ?= 26.09-py3
-CPU_IMAGE ?= docker.io/library/debian:bookworm-slim
-GPU_IMAGE ?= nvcr.io/nvidia/tritonserver:$(TRITON_TAG)
 TORCH_INDEX ?= $(if $(filter cpu,$(BASE)),https://download.pytorch.org/whl/cpu)
+LEFT_TO_DOCKERFILE := CPU_IMAGE GPU_IMAGE TRITON_TAG TEXT_MODEL TEXT_MODEL_REVISION
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null || echo unknown)
 IMAGE ?= pragmatiq-triton:$(VERSION)-$(BASE)$(addprefix -,$(EXTRAS))
@@ -77,8 +72,8 @@ quality: setup ## How good the scores are, by text variant, task and method; ARG
 image: ## Build the server image and print its size: BASE=cpu|gpu EXTRAS=nemotron ENGINE=docker|buildah REPOSITORY=DIR
 	$(or $(BUILD_$(ENGINE)),$(error ENGINE: expected docker or buildah, got $(ENGINE))) --file docker/Dockerfile --tag $(IMAGE) \
 		--build-arg BASE=$(BASE) --build-arg PRAGMATIQ_TRITON_EXTRAS=$(EXTRAS) \
-		--build-arg CPU_IMAGE=$(CPU_IMAGE) --build-arg GPU_IMAGE=$(GPU_IMAGE) --build-arg TORCH_INDEX=$(TORCH_INDEX) \
-		--build-arg TEXT_MODEL=$(TEXT_MODEL) --build-arg TEXT_MODEL_REVISION=$(TEXT_MODEL_REVISION) \
+		--build-arg TORCH_INDEX=$(TORCH_INDEX) \
+		$(foreach name,$(LEFT_TO_DOCKERFILE),$(if $($(name)),--build-arg $(name)=$($(name)))) \
 		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
 		$(if $(TEXT_MODEL_FOLDER),--build-context text-model=$(TEXT_MODEL_FOLDER)) \
 		$(if $(REPOSITORY),--build-context repository=$(REPOSITORY)) $(BUILD_FLAGS) .

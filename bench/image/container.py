@@ -21,6 +21,8 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
+from bench.serving.processes import tree
+
 _SETUP = """
 set -e
 mount --make-rprivate /
@@ -46,7 +48,7 @@ class Container:
 
     Args:
         image: a name that ``buildah images`` knows.
-        volumes: folders or files of this machine by their place inside, which the image must have; read-only.
+        volumes: folders or files of this machine by their place inside; read-only.
         variables: environment variables beside the image's.
         arguments: what follows the entrypoint.
         log_file: standard output and error are written here.
@@ -80,11 +82,13 @@ class Container:
         with ExitStack() as cleanup:
             name = _buildah("from", "--pull-never", self.image)
             cleanup.callback(_buildah, "rm", name)
-            files = _buildah("mount", name)
+            files = Path(_buildah("mount", name))
+            for place, source in self._volumes.items():
+                _make_place(files / place.lstrip("/"), source)
             root = cleanup.enter_context(TemporaryDirectory(prefix="container-"))
             output = cleanup.enter_context(self._log_file.open("ab")) if self._log_file else None
             self._process = subprocess.Popen(
-                [*self._unshare(), "sh", "-c", self._script(Path(files), Path(root))],
+                [*self._unshare(), "sh", "-c", self._script(files, Path(root))],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
@@ -109,12 +113,7 @@ class Container:
 
     def pids(self) -> list[int]:
         """All processes of the container, as this machine numbers them."""
-        found, queue = [], [self.pid]
-        while queue:
-            pid = queue.pop()
-            found.append(pid)
-            queue += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split())
-        return found
+        return tree(self.pid)
 
     def stop(self, timeout: float) -> int:
         """Send the image's stop signal and wait; the exit code."""
@@ -152,7 +151,7 @@ class Container:
 
     def _unshare(self) -> list[str]:
         network = [] if self._network else ["--net"]
-        return ["unshare", "--mount", "--pid", "--ipc", *network, "--fork", "--kill-child"]
+        return ["unshare", "--mount", "--pid", "--ipc", *network, "--fork"]
 
     def _script(self, files: Path, root: Path) -> str:
         binds = [
@@ -178,9 +177,21 @@ class Container:
         return ["env", "-i", *environment, "chroot", str(root), *privileges, *command]
 
     def _kill(self) -> None:
-        if self._process is not None:
+        """End the first process of the namespace, and so all of them; they no longer die with ``unshare``."""
+        if self._process is not None and self._process.poll() is None:
+            with suppress(IndexError, ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
             self._process.kill()
             self._process.wait()
+
+
+def _make_place(place: Path, source: Path) -> None:
+    """What ``source`` is to be mounted over."""
+    if source.is_dir():
+        place.mkdir(parents=True, exist_ok=True)
+    else:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
 
 
 def image_config(image: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
     python tests/docker/base_image.py [NAME]
 
-It carries this machine's certificates and pip settings, so that pip works inside. Needs root, buildah and debootstrap.
+It carries this machine's certificates and where its pip looks for wheels, so that pip works inside. Needs root,
+buildah and debootstrap.
 """
 
 import shutil
@@ -13,7 +14,6 @@ from pathlib import Path
 
 NAME = "localhost/pragmatiq-test-base:bookworm"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-PIP_CONFIG = Path("/etc/pip.conf")
 
 
 def make_base_image(name: str = NAME, mirror: str = "http://deb.debian.org/debian") -> None:
@@ -30,12 +30,15 @@ def make_base_image(name: str = NAME, mirror: str = "http://deb.debian.org/debia
         shutil.rmtree(root / "var/cache/apt/archives")
         shutil.rmtree(root / "var/lib/apt/lists")
         shutil.copy(CERTIFICATES, root / CERTIFICATES.relative_to("/"))
-        if PIP_CONFIG.exists():
-            shutil.copy(PIP_CONFIG, root / PIP_CONFIG.relative_to("/"))
         container = _buildah("from", "scratch")
         try:
             _buildah("add", container, str(root), "/")
-            _buildah("config", "--env", f"PIP_CERT={CERTIFICATES}", "--env", f"SSL_CERT_FILE={CERTIFICATES}", container)
+            for variable in (
+                f"PIP_CERT={CERTIFICATES}",
+                f"SSL_CERT_FILE={CERTIFICATES}",
+                f"PIP_FIND_LINKS={' '.join(wheel_folders())}",
+            ):
+                _buildah("config", "--env", variable, container)
             _buildah("commit", container, name)
         finally:
             _buildah("rm", container)
