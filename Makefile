@@ -22,8 +22,15 @@ SIZE_docker := docker image inspect --format '{{.Size}}'
 BUILD_buildah := buildah bud --isolation chroot --format docker --layers
 SIZE_buildah := buildah images --noheading --format '{{.Size}}'
 
+RUN_docker = docker run --rm --read-only --tmpfs /tmp --shm-size 1g --cap-drop ALL --security-opt no-new-privileges \
+	--stop-timeout 45 $(foreach port,8000 8001 8002,--publish 127.0.0.1:$(port):$(port)) \
+	$(if $(REPOSITORY),--volume $(abspath $(REPOSITORY)):/models:ro)
+# Without an engine: as root, on this machine's network.
+RUN_buildah = $(BUILDER)/bin/python -m bench.image.container $(if $(REPOSITORY),--repository $(REPOSITORY))
+RUN_NEEDS_buildah := setup
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench bench-training micro quality image run-image clean
+.PHONY: help setup demo test test-slow lint bench bench-training bench-image micro quality image run-image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +73,9 @@ micro: setup ## Micro-benchmarks of tokenizer, fingerprint, gather and graphs; A
 	$(BUILDER)/bin/python -m pytest bench/micro --benchmark-only --benchmark-columns=min,median,rounds \
 		--benchmark-max-time=0.5 $(ARGS)
 
+bench-image: setup ## Size, time to ready and idle memory of the cpu images, built by buildah; ARGS="--help" lists the options
+	$(BUILDER)/bin/python -m bench.image $(ARGS)
+
 quality: setup ## How good the scores are, by text variant, task and method; ARGS="--help" lists the options
 	$(BUILDER)/bin/python -m bench.quality $(ARGS)
 
@@ -74,15 +84,14 @@ image: ## Build the server image and print its size: BASE=cpu|gpu EXTRAS=nemotro
 		--build-arg BASE=$(BASE) --build-arg PRAGMATIQ_TRITON_EXTRAS=$(EXTRAS) \
 		--build-arg TORCH_INDEX=$(TORCH_INDEX) \
 		$(foreach name,$(LEFT_TO_DOCKERFILE),$(if $($(name)),--build-arg $(name)=$($(name)))) \
-		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+		--label org.opencontainers.image.version=$(VERSION) --label org.opencontainers.image.revision=$(REVISION) \
+		--label pragmatiq-triton.base=$(BASE) --label pragmatiq-triton.extras=$(EXTRAS) \
 		$(if $(TEXT_MODEL_FOLDER),--build-context text-model=$(TEXT_MODEL_FOLDER)) \
 		$(if $(REPOSITORY),--build-context repository=$(REPOSITORY)) $(BUILD_FLAGS) .
 	@echo "$(IMAGE): $$($(SIZE_$(ENGINE)) $(IMAGE))"
 
-run-image: ## Run the image as it is meant to be run; REPOSITORY=DIR is mounted, without it the baked one is served
-	docker run --rm --init=false --read-only --tmpfs /tmp --shm-size 1g --cap-drop ALL --security-opt no-new-privileges \
-		--stop-timeout 40 --publish 127.0.0.1:8000:8000 --publish 127.0.0.1:8001:8001 --publish 127.0.0.1:8002:8002 \
-		$(if $(REPOSITORY),--volume $(abspath $(REPOSITORY)):/models:ro) $(RUN_FLAGS) $(IMAGE) $(ARGS)
+run-image: $(RUN_NEEDS_$(ENGINE)) ## Run the image as it is meant to be run; REPOSITORY=DIR is mounted, else the baked one is served
+	$(RUN_$(ENGINE)) $(RUN_FLAGS) $(IMAGE) $(ARGS)
 
 clean: ## Remove environments and caches
 	rm -rf $(BUILDER) $(SERVER) .bench quality .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

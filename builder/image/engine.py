@@ -76,7 +76,8 @@ def build_image(source: Path, plan: ImagePlan, progress: Progress = Silent()) ->
             contexts[name] = _build(engine, archive, f"Adding {name}", progress)
         text = for_classic_builder(dockerfile, arguments, contexts)
         archive = tar_stream(text, checkout_files(source), "Sending the checkout", progress)
-        built = _build(engine, archive, "Building the image", progress, tag=plan.name, buildargs=arguments)
+        options = {"tag": plan.name, "buildargs": arguments, "labels": plan.labels()}
+        built = _build(engine, archive, "Building the image", progress, **options)
         about = engine.inspect_image(built)
     return BuiltImage(
         id=about["Id"],

@@ -95,10 +95,17 @@ class ImagePlan:
         return {
             "BASE": self.base.value,
             "PRAGMATIQ_TRITON_EXTRAS": self.extras.value,
-            "VERSION": self.version,
-            "REVISION": self.revision,
             "TORCH_INDEX": torch_index if self.torch_index is None else self.torch_index,
             **{name: value for name, value in given.items() if value},
+        }
+
+    def labels(self) -> dict[str, str]:
+        """``--label`` of the image: what it was built from."""
+        return {
+            "org.opencontainers.image.version": self.version,
+            "org.opencontainers.image.revision": self.revision,
+            "pragmatiq-triton.base": self.base.value,
+            "pragmatiq-triton.extras": self.extras.value,
         }
 
     def contexts(self) -> dict[str, Path]:

@@ -15,10 +15,6 @@ COPY docker/server.py /
 FROM base-${BASE} AS environment
 COPY . /source
 FROM base-${BASE}
-ARG VERSION=unknown
-ARG REVISION=unknown
-LABEL org.opencontainers.image.version="${VERSION}" \\
-      org.opencontainers.image.revision="${REVISION}"
 COPY --from=environment /source /source
 COPY --from=text-model / /text-model
 COPY --from=repository / /models

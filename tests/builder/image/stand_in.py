@@ -7,7 +7,7 @@ import socketserver
 import tarfile
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -107,7 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
         for event in engine.script or engine.events(build):
             if event is HANG:
                 engine.hangs.set()
-                self.connection.recv(1)
+                with suppress(ConnectionError):
+                    self.connection.recv(1)
                 engine.left_alone.set()
             if event is DROP or event is HANG:
                 self.close_connection = True

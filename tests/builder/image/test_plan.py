@@ -93,6 +93,7 @@ def test_make_image_builds_with_the_same(variables, values, tmp_path):
     )
     assert with_defaults(told.build_args()) == with_defaults(made["--build-arg"])
     assert {name: str(folder) for name, folder in told.contexts().items()} == made["--build-context"]
+    assert told.labels() == made["--label"]
     assert told.name == made["--tag"]
 
 
@@ -100,7 +101,7 @@ def plan_of_make(variables):
     command = ["make", "--no-print-directory", "-n", "image", "ENGINE=docker", *variables]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     words = shlex.split(next(line for line in printed.replace("\\\n", " ").splitlines() if "docker build" in line))
-    made = {"--build-arg": {}, "--build-context": {}}
+    made = {"--build-arg": {}, "--build-context": {}, "--label": {}}
     for option, value in pairwise(words):
         if option in made:
             made[option].update([value.split("=", 1)])
