@@ -15,7 +15,7 @@ from builder.export.manifest import read_manifest
 from builder.export.repository import VERSION_FOLDER
 from builder.progress import Progress, Silent
 from builder.records import read_records
-from pragmatiq_triton.batch import Float32, Token, UserFeatures, collate, cu_seqlens, newest_events, ranges
+from pragmatiq_triton.batch import Float32, Token, UserFeatures, collate, newest_events
 from pragmatiq_triton.cache_folder import make_cache_folder
 from pragmatiq_triton.errors import ArtifactError, RecordError
 from pragmatiq_triton.scorer import Scorer
@@ -142,8 +142,7 @@ class _EventEncoder:
         rows = rows[cache.take(batch.event_keys[rows], np.empty((len(rows), self.dim), np.float32))]
         if not len(rows):
             return 0
-        lengths = batch.token_counts
-        tokens = batch.tokens[ranges(cu_seqlens(lengths)[rows], lengths[rows])]
+        tokens = batch.tokens_of(rows)
         texts = [text for user in users for text in user.texts]
         numbers = tokens[:, Token.TEXT]
         new = UserFeatures(

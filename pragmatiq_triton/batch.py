@@ -88,6 +88,11 @@ class Batch:
         """Tokens of each event, int64 [E]."""
         return self.events[:, Event.TOKENS].astype(np.int64)
 
+    def tokens_of(self, rows: Int64) -> Int32:
+        """Tokens of the events ``rows`` int64 [n], end to end in that order: a copy, int32 [sum of their counts, 4]."""
+        lengths = self.token_counts
+        return self.tokens[ranges(cu_seqlens(lengths)[rows], lengths[rows])]
+
 
 def cu_seqlens(lengths: Sequence[int] | npt.NDArray[np.integer]) -> Int64:
     """Running offsets of sequences that lie end to end: int64 [n + 1], starting at 0."""

@@ -48,6 +48,12 @@ class MissingDependencyError(PragmatiqError):
     exit_code = 5
 
 
+class StoppingError(PragmatiqError):
+    """A request that comes when the server is about to stop; another server, or a later attempt, will do."""
+
+    exit_code = 6
+
+
 class ServerError(PragmatiqError):
     """A server that did not start, died, or cannot be reached."""
 

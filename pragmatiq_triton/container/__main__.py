@@ -20,7 +20,7 @@ def serve(extra: Sequence[str]) -> None:
     if (size := _shared_memory_bytes()) < _WANTED_BYTES:
         print(f"warning: /dev/shm has {size >> 20} MiB, and requests pass through it: give it 1 GiB (--shm-size=1g)")
     usage = subprocess.run([TRITONSERVER, "--help"], capture_output=True, encoding="utf-8", check=False)
-    supervise(settings.command(usage.stdout + usage.stderr, extra))
+    supervise(settings.command(usage.stdout + usage.stderr, extra), settings.drain_seconds)
 
 
 def _shared_memory_bytes() -> int:

@@ -16,17 +16,19 @@ from types import TracebackType
 from typing import Self
 
 from pragmatiq_triton.cache_folder import CACHE_FOLDER_VARIABLE
+from pragmatiq_triton.drain import DRAIN_FILE_VARIABLE, Drain
 from pragmatiq_triton.embedded.environment import STUB, ServerEnvironment, find_server_environment
 from pragmatiq_triton.embedded.log import address_in_use, failure_reason
 from pragmatiq_triton.embedded.ports import reserve_ports
-from pragmatiq_triton.errors import ArtifactError, ServerError
+from pragmatiq_triton.errors import ServerError
+from pragmatiq_triton.model_folders import model_names
+from pragmatiq_triton.server_flags import server_flags
 
+_SERVICES = ("http", "grpc", "metrics")
 _START_ATTEMPTS = 3
 _POLL_SECONDS = 0.1
 _DRAIN_SECONDS = 5  # for requests in flight; an idle keep-alive HTTP connection uses up all of it
 _REAP_SECONDS = 2.0  # killed processes are gone at once, unless nobody reaps orphans (a container without init)
-# Per model, taken up as it is used: a region that grows while requests are under way crashes the model's process.
-_SHARED_MEMORY_BYTES = 1 << 30
 _SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -64,7 +66,7 @@ class TritonServer:
         cache_folder: Path | None = None,
     ) -> None:
         self.repository = repository.absolute()
-        self._models = _model_names(self.repository)
+        self._models = model_names(self.repository)
         self._environment = environment or find_server_environment()
         self._asked_ports = (http_port, grpc_port, metrics_port)
         self._ports: Sequence[int] = self._asked_ports
@@ -74,6 +76,7 @@ class TritonServer:
         self._extra_args = tuple(extra_args)
         self._variables = {CACHE_FOLDER_VARIABLE: str(cache_folder.absolute())} if cache_folder else {}
         self._id = f"pragmatiq-{uuid.uuid4().hex[:12]}"
+        self._drain = Drain()
         self._process: subprocess.Popen[bytes] | None = None
         self._cleanup = ExitStack()
 
@@ -90,7 +93,12 @@ class TritonServer:
     @property
     def metrics_url(self) -> str:
         """The whole URL of the Prometheus metrics."""
-        return f"http://{self._address(2)}/metrics"
+        return f"http://{self.metrics_address}/metrics"
+
+    @property
+    def metrics_address(self) -> str:
+        """``host:port`` of the metrics service."""
+        return self._address(2)
 
     @property
     def pid(self) -> int:
@@ -104,6 +112,8 @@ class TritonServer:
         with ExitStack() as cleanup:
             folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="pragmatiq-triton-")))
             log = self._log_file or folder / "server.log"
+            self._drain = Drain(folder / "drain")
+            self._variables[DRAIN_FILE_VARIABLE] = str(folder / "drain")
             backends = _backend_folder(self._environment, folder / "backends")
             cleanup.callback(self._kill)
             for attempt in range(1, _START_ATTEMPTS + 1):
@@ -117,19 +127,26 @@ class TritonServer:
             raise ServerError(problem)
 
     def stop(self, timeout: float = 30.0) -> None:
-        """Let requests in flight end (5 seconds at most), then stop.
+        """Refuse new requests, let those in flight end (5 seconds at most), then stop.
 
         After ``timeout`` seconds the server and its Python models' processes are killed.
         """
         if self._process is not None:
+            self._drain.begin()
             self._process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout)
         self._cleanup.close()
 
-    def wait(self) -> int:
-        """Block until the server ends by itself or by a signal; its exit code (negative: the signal)."""
-        code = self._running().wait()
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Block until the server ends by itself or by a signal; its exit code (negative: the signal).
+
+        None where it still runs after ``timeout`` seconds.
+        """
+        try:
+            code = self._running().wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
         self._cleanup.close()
         return code
 
@@ -178,24 +195,16 @@ class TritonServer:
         return None
 
     def _command(self, backends: Path) -> list[str]:
-        http_port, grpc_port, metrics_port = self._ports
         return [
             str(self._environment.tritonserver),
             f"--id={self._id}",
-            f"--model-repository={self.repository}",
-            f"--backend-directory={backends}",
-            f"--backend-config=python,shm-region-prefix-name={self._id}-",
-            f"--backend-config=python,shm-default-byte-size={_SHARED_MEMORY_BYTES}",
-            "--disable-auto-complete-config",
-            "--exit-on-error=true",
-            "--strict-readiness=true",
-            "--model-control-mode=none",
-            "--log-verbose=0",
-            f"--exit-timeout-secs={_DRAIN_SECONDS}",
-            *(f"--{service}-address={self._host}" for service in ("http", "grpc", "metrics")),
-            f"--http-port={http_port}",
-            f"--grpc-port={grpc_port}",
-            f"--metrics-port={metrics_port}",
+            *server_flags(
+                self.repository,
+                backends,
+                shared_memory_prefix=f"{self._id}-",
+                drain_seconds=_DRAIN_SECONDS,
+                addresses={service: (self._host, port) for service, port in zip(_SERVICES, self._ports, strict=True)},
+            ),
             *self._extra_args,
         ]
 
@@ -227,18 +236,6 @@ class TritonServer:
                 time.sleep(0.01)
         for region in _SHARED_MEMORY.glob(f"{self._id}-*"):
             region.unlink(missing_ok=True)
-
-
-def _model_names(repository: Path) -> list[str]:
-    if not repository.is_dir():
-        raise ArtifactError(f"no model repository at {repository}: the folder does not exist")
-    folders = sorted(path for path in repository.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not folders:
-        raise ArtifactError(f"{repository} holds no models: expected one folder per model, each with a config.pbtxt")
-    for folder in folders:
-        if not (folder / "config.pbtxt").is_file():
-            raise ArtifactError(f"{folder} has no config.pbtxt: every folder of a model repository has to be a model")
-    return [folder.name for folder in folders]
 
 
 def _backend_folder(environment: ServerEnvironment, folder: Path) -> Path:

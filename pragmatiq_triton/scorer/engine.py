@@ -8,7 +8,7 @@ from time import perf_counter
 
 import numpy as np
 
-from pragmatiq_triton.batch import Batch, Float32, Int64, Token, cu_seqlens, ranges
+from pragmatiq_triton.batch import Batch, Float32, Int64, Token, cu_seqlens
 from pragmatiq_triton.scorer.checks import check_event_keys, check_event_lengths, check_profiles, check_tokens
 from pragmatiq_triton.scorer.fair_queue import Chunk, Done, FairQueue, History, Job, PendingEvent, lay_out
 from pragmatiq_triton.scorer.scorer import Embeddings, Scorer
@@ -45,11 +45,11 @@ class ScoringEngine:
         for worker in self._workers:
             worker.start()
 
-    def submit(self, batch: Batch, done: Done) -> None:
+    def submit(self, batch: Batch, done: Done, *, counted: bool = True) -> None:
         """Score ``batch``, whose events have keys; a worker calls ``done`` with the embeddings or what went wrong.
 
-        Blocks while too much is under way. Raises :class:`~pragmatiq_triton.errors.DataError` if ``batch`` is
-        inconsistent or was made for another model.
+        Blocks while too much is under way. The timings are those of ``counted`` requests. Raises
+        :class:`~pragmatiq_triton.errors.DataError` if ``batch`` is inconsistent or was made for another model.
         """
         started = perf_counter()
         check_event_keys(batch)
@@ -59,7 +59,16 @@ class ScoringEngine:
         missing = self.cache.take(batch.event_keys, vectors)
         events = self._unknown_events(batch, missing)
         embeddings = Embeddings(*np.empty((2, batch.n_users, self._scorer.dim), np.float32))
-        job = Job(batch, vectors, embeddings, done, missing=len(missing), users_left=batch.n_users, submitted=started)
+        job = Job(
+            batch,
+            vectors,
+            embeddings,
+            done,
+            counted=counted,
+            missing=len(missing),
+            users_left=batch.n_users,
+            submitted=started,
+        )
         if not batch.n_users:
             done(embeddings)
             return
@@ -86,8 +95,7 @@ class ScoringEngine:
         """The rows ``missing`` as events, with copies of what encoding them needs."""
         if not len(missing):
             return []
-        lengths = batch.token_counts
-        tokens = batch.tokens[ranges(cu_seqlens(lengths)[missing], lengths[missing])]
+        tokens = batch.tokens_of(missing)
         check_tokens(tokens, self._scorer.vocab_size, len(batch.text_vectors))
         used, numbers = np.unique(tokens[:, Token.TEXT], return_inverse=True)
         tokens[:, Token.TEXT] = numbers - np.count_nonzero(used < 0)
@@ -95,7 +103,7 @@ class ScoringEngine:
         projected = self._scorer.project(batch.text_vectors[used]) if len(used) else None
         texts = np.zeros((0, self._scorer.dim), np.float32) if projected is None else projected[:-1]
         keys = as_bytes(batch.event_keys[missing])
-        bounds = pairwise(cu_seqlens(lengths[missing]).tolist())
+        bounds = pairwise(cu_seqlens(batch.token_counts[missing]).tolist())
         return [PendingEvent(key, tokens[a:b], texts) for key, (a, b) in zip(keys, bounds, strict=True)]
 
     def _await_events(self, job: Job, events: list[PendingEvent], rows: Int64) -> None:
@@ -181,12 +189,13 @@ class ScoringEngine:
             error = caught
         ended = perf_counter()
         with self._lock:
-            self.timings.add_graph("histories", ended - started)
             job.error = job.error or error
             job.users_left -= 1
             is_last = not job.users_left
-            if is_last:
-                self.timings.add_job(job, ended)
+            if job.counted:
+                self.timings.add_graph("histories", ended - started)
+                if is_last:
+                    self.timings.add_job(job, ended)
         if is_last:
             self._answer(job)
         return lambda: self._release(job) if is_last else None

@@ -47,6 +47,7 @@ class Job:
     event_vectors: Float32
     embeddings: Embeddings
     done: Done
+    counted: bool = True
     missing: int = 0
     todo: list[PendingEvent] = field(default_factory=list)
     next_user: int = 0

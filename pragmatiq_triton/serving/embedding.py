@@ -10,7 +10,7 @@ import numpy as np
 
 from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.errors import ArtifactError, DataError
-from pragmatiq_triton.serving.metrics import Sample, cache_samples
+from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
 from pragmatiq_triton.serving.stage import Reply, Stage, threads_of, whole_number
 from pragmatiq_triton.tensors import TEXT_VECTORS, Arrays, unpack_texts
 from pragmatiq_triton.text_encoders import TextEncoder, TextEncoderSpec, create_text_encoder
@@ -48,7 +48,7 @@ class TextEmbedderStage(Stage):
         cache_bytes = whole_number(parameters, "text_cache_bytes", DEFAULT_CACHE_BYTES)
         return cls(load_text_encoder(folder, parameters), cache_bytes)
 
-    def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply]) -> None:
+    def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply], *, counted: bool = True) -> None:
         started = perf_counter()
         opened: list[_Open] = []
         for request, reply in zip(requests, replies, strict=True):
@@ -64,15 +64,15 @@ class TextEmbedderStage(Stage):
         looked_up = perf_counter()
         if opened:
             self._answer(opened)
-        self._seconds["lookup"] += looked_up - started
-        self._seconds["encode"] += perf_counter() - looked_up
-        self._n_requests += len(requests)
+        if counted:
+            self._seconds["lookup"] += looked_up - started
+            self._seconds["encode"] += perf_counter() - looked_up
+            self._n_requests += len(requests)
 
     def samples(self) -> list[Sample]:
         return [
             *cache_samples("texts", self._encoder.cache),
-            *(Sample("pragmatiq_stage_seconds_total", value, {"stage": name}) for name, value in self._seconds.items()),
-            *(Sample("pragmatiq_stage_runs_total", self._n_requests, {"stage": name}) for name in self._seconds),
+            *time_samples("stage", self._seconds, dict.fromkeys(self._seconds, self._n_requests)),
         ]
 
     def _look_up(self, request: Arrays, reply: Reply) -> _Open:

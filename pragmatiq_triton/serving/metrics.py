@@ -32,7 +32,11 @@ METRICS = {
     "pragmatiq_stage_runs_total": Description("counter", "Requests that went through a stage"),
     "pragmatiq_graph_seconds_total": Description("counter", "Seconds of worker threads in a graph"),
     "pragmatiq_graph_runs_total": Description("counter", "Calls of a graph"),
-    "pragmatiq_requests_total": Description("counter", "Requests, by outcome: answered, refused (bad input), failed"),
+    "pragmatiq_requests_total": Description(
+        "counter",
+        "Requests, by outcome: answered, refused (bad input), failed, stopping (the server was about to stop); canary: "
+        "health checks, counted only here",
+    ),
     "pragmatiq_cache_hits_total": Description("counter", "Lookups that found their entry, by cache"),
     "pragmatiq_cache_misses_total": Description("counter", "Lookups that did not find their entry, by cache"),
     "pragmatiq_cache_evictions_total": Description("counter", "Entries given up for newer ones, by cache"),
@@ -77,6 +81,17 @@ def cache_samples(name: str, cache: CountingCache) -> list[Sample]:
         "capacity_bytes": cache.max_bytes,
     }
     return [Sample(f"pragmatiq_cache_{what}", value, {"cache": name}) for what, value in values.items()]
+
+
+def time_samples(
+    what: Literal["stage", "graph"], seconds: Mapping[str, float], runs: Mapping[str, float]
+) -> list[Sample]:
+    """What each stage or graph took, and how often."""
+    return [
+        Sample(f"pragmatiq_{what}_{unit}_total", value, {what: name})
+        for unit, values in (("seconds", seconds), ("runs", runs))
+        for name, value in values.items()
+    ]
 
 
 class MetricsPublisher:

@@ -6,14 +6,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
+
 from pragmatiq_triton.batch import Batch, Float32, collate, newest_events
+from pragmatiq_triton.drain import Drain
 from pragmatiq_triton.scorer import Embeddings, Scorer, TaskHeads
 from pragmatiq_triton.scorer.engine import ScoringEngine
 from pragmatiq_triton.serving.counted_scores import ScoreCounts
-from pragmatiq_triton.serving.metrics import Sample, cache_samples
+from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
 from pragmatiq_triton.serving.snapshot import Snapshot, SnapshotKeeper, find_snapshot
 from pragmatiq_triton.serving.stage import Reply, Stage, threads_of, whole_number
-from pragmatiq_triton.tensors import EMBEDDING, SCORES, Arrays, unpack_users
+from pragmatiq_triton.tensors import EMBEDDING, SCORES, TASKS, Arrays, unpack_users
 from pragmatiq_triton.vector_cache import VectorCache
 
 DEFAULT_CACHE_BYTES = 256 * 1024 * 1024
@@ -37,10 +40,11 @@ class ScorerStage(Stage):
         snapshot: Snapshot | None = None,
     ) -> None:
         cache = VectorCache(scorer.dim, cache_bytes)
-        self._keeper = SnapshotKeeper(snapshot, cache) if snapshot else None
+        self._keeper = SnapshotKeeper(snapshot, cache, Drain.of_process()) if snapshot else None
         self._engine = ScoringEngine(scorer, cache)
         self._heads = heads
         self._max_events = max_events
+        self._tasks = np.array([task.encode() for task in tasks], np.object_)
         self._scores = ScoreCounts(tasks)
         self._reply_seconds = 0.0
         self._counting = threading.Lock()
@@ -57,11 +61,11 @@ class ScorerStage(Stage):
             snapshot=find_snapshot(parameters),
         )
 
-    def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply]) -> None:
+    def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply], *, counted: bool = True) -> None:
         for request, reply in zip(requests, replies, strict=True):
             try:
                 batch = self._batch(request)
-                self._engine.submit(batch, self._answering(batch.features, reply))
+                self._engine.submit(batch, self._answering(batch.features, reply, counted), counted=counted)
             except Exception as error:
                 reply(error)
 
@@ -71,16 +75,8 @@ class ScorerStage(Stage):
         return [
             *cache_samples("events", self._engine.cache),
             *self._scores.samples(),
-            *(Sample("pragmatiq_stage_seconds_total", value, {"stage": name}) for name, value in seconds.items()),
-            *(Sample("pragmatiq_stage_runs_total", timings.jobs, {"stage": name}) for name in seconds),
-            *(
-                Sample("pragmatiq_graph_seconds_total", value, {"graph": name})
-                for name, value in timings.graph_seconds.items()
-            ),
-            *(
-                Sample("pragmatiq_graph_runs_total", value, {"graph": name})
-                for name, value in timings.graph_runs.items()
-            ),
+            *time_samples("stage", seconds, dict.fromkeys(seconds, timings.jobs)),
+            *time_samples("graph", timings.graph_seconds, timings.graph_runs),
         ]
 
     def close(self) -> None:
@@ -93,7 +89,7 @@ class ScorerStage(Stage):
         read = [newest_events(user, self._max_events) if self._max_events else user for user, _ in users]
         return collate(read, [vectors for _, vectors in users])
 
-    def _answering(self, features: Float32, reply: Reply) -> Callable[[Embeddings | Exception], None]:
+    def _answering(self, features: Float32, reply: Reply, counted: bool) -> Callable[[Embeddings | Exception], None]:
         """What a worker of the engine calls with the embeddings of users with ``features``."""
 
         def answer(found: Embeddings | Exception) -> None:
@@ -106,7 +102,10 @@ class ScorerStage(Stage):
             except Exception as error:
                 reply(error)
                 return
-            reply({SCORES: scores, EMBEDDING: found.user_embedding})
+            tasks = self._tasks[np.newaxis].repeat(len(scores), axis=0)
+            reply({SCORES: scores, EMBEDDING: found.user_embedding, TASKS: tasks})
+            if not counted:
+                return
             with self._counting:
                 self._scores.add(scores)
                 self._reply_seconds += perf_counter() - started

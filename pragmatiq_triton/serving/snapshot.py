@@ -5,8 +5,10 @@ import logging
 import threading
 from hashlib import blake2b
 from pathlib import Path
+from time import monotonic
 
 from pragmatiq_triton.cache_folder import cache_folder
+from pragmatiq_triton.drain import Drain
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.fingerprints import secret
 from pragmatiq_triton.vector_cache import VectorCache
@@ -16,6 +18,7 @@ EVENT_VECTORS = "event_vectors"
 
 LOCK_FILE = "snapshots.lock"
 PERIOD_SECONDS = 600.0
+LOOK_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -77,12 +80,14 @@ class SnapshotKeeper:
     """Brings ``cache`` up to date with ``snapshot``, and ``snapshot`` with ``cache`` every ten minutes and at the end.
 
     The end alone would not do: a server that is killed, or whose callers hold connections open until its exit timeout,
-    ends without telling its models. What cannot be written is logged.
+    ends without telling its models. So it also writes once ``drain`` says that the server stops. What cannot be written
+    is logged.
     """
 
-    def __init__(self, snapshot: Snapshot, cache: VectorCache) -> None:
+    def __init__(self, snapshot: Snapshot, cache: VectorCache, drain: Drain = Drain()) -> None:
         self._snapshot = snapshot
         self._cache = cache
+        self._drain = drain
         snapshot.restore(cache)
         self._kept = self._entries()
         self._closed = threading.Event()
@@ -96,8 +101,12 @@ class SnapshotKeeper:
         self._keep()
 
     def _run(self) -> None:
-        while not self._closed.wait(PERIOD_SECONDS):
-            self._keep()
+        due, stops = monotonic() + PERIOD_SECONDS, False
+        while not self._closed.wait(min(PERIOD_SECONDS, LOOK_SECONDS)):
+            began_to_stop = bool(self._drain) and not stops
+            if began_to_stop or monotonic() >= due:
+                self._keep()
+                due, stops = monotonic() + PERIOD_SECONDS, stops or began_to_stop
 
     def _keep(self) -> None:
         entries = self._entries()

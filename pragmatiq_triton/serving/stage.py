@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -13,7 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pragmatiq_triton.errors import ConfigError, DataError, PragmatiqError
+from pragmatiq_triton.cpus import usable_cpus
+from pragmatiq_triton.errors import ConfigError, DataError, PragmatiqError, StoppingError
+from pragmatiq_triton.serving.canary import is_canary
 from pragmatiq_triton.serving.metrics import MetricsPublisher, Sample
 from pragmatiq_triton.tensors import Arrays
 
@@ -35,10 +36,11 @@ class Stage(ABC):
     """One model of the ensemble."""
 
     @abstractmethod
-    def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply]) -> None:
+    def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply], *, counted: bool = True) -> None:
         """See that each of ``replies`` is called with the answer to its request, now or later.
 
-        A bad request does not touch its neighbours. The requests' memory is only there until this returns.
+        A bad request does not touch its neighbours. The requests' memory is only there until this returns. Those of
+        health checks are not ``counted``.
         """
 
     @abstractmethod
@@ -68,7 +70,7 @@ class Stage(ABC):
 
 def threads_of(parameters: dict[str, str]) -> int:
     """The model's thread count: its parameter ``threads``, where 0 means every core this process may use."""
-    return whole_number(parameters, "threads", 0) or len(os.sched_getaffinity(0))
+    return whole_number(parameters, "threads", 0) or usable_cpus()
 
 
 def whole_number(parameters: dict[str, str], name: str, default: int) -> int:
@@ -107,19 +109,24 @@ class StageModel(ABC):
             self._stage = self.load(folder, parameters)
         except PragmatiqError as error:
             raise pb_utils.TritonModelException(f"{self.name}: {error}") from None
-        self._outcomes = {"answered": 0, "refused": 0, "failed": 0}
+        self._outcomes = dict.fromkeys(("answered", "refused", "failed", "stopping", "canary"), 0)
         self._counting = threading.Lock()
         self._metrics = MetricsPublisher(pb_utils, args["model_name"], self._samples)
         self._metrics.start()
 
     def execute(self, requests: list[Any]) -> list[Any] | None:
-        execution = _Execution(requests, self.response)
+        canaries = [is_canary(request) for request in requests]
+        execution = _Execution(requests, canaries, self.response)
         try:
             arrays = [
                 {name: self._pb.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
                 for request in requests
             ]
-            self._stage.submit(arrays, execution.replies)
+            for counted in (True, False):
+                rows = [row for row, canary in enumerate(canaries) if canary is not counted]
+                if rows:
+                    replies = [execution.replies[row] for row in rows]
+                    self._stage.submit([arrays[row] for row in rows], replies, counted=counted)
         except Exception as error:
             for reply in execution.replies:
                 reply(error)
@@ -129,24 +136,27 @@ class StageModel(ABC):
         self._stage.close()
         self._metrics.stop()
 
-    def response(self, answer: Answer) -> Any:
-        """The answer as Triton's."""
+    def response(self, answer: Answer, canary: bool) -> Any:
+        """The answer as Triton's, to a canary or to a caller."""
         pb = self._pb
         if isinstance(answer, DataError):
-            self._count("refused")
+            self._count("refused", canary)
             return pb.InferenceResponse(error=pb.TritonError(f"{self.name}: {answer}", pb.TritonError.INVALID_ARG))
+        if isinstance(answer, StoppingError):
+            self._count("stopping", canary)
+            return pb.InferenceResponse(error=pb.TritonError(f"{self.name}: {answer}", pb.TritonError.UNAVAILABLE))
         if isinstance(answer, Exception):
-            self._count("failed")
+            self._count("failed", canary)
             what = type(answer).__name__
             pb.Logger.log_error(f"{self.name}: {what}: {answer}")
             failure = pb.TritonError(f"{self.name}: internal error: {what}", pb.TritonError.INTERNAL)
             return pb.InferenceResponse(error=failure)
-        self._count("answered")
+        self._count("answered", canary)
         return pb.InferenceResponse([pb.Tensor(name, np.ascontiguousarray(array)) for name, array in answer.items()])
 
-    def _count(self, outcome: str) -> None:
+    def _count(self, outcome: str, canary: bool) -> None:
         with self._counting:
-            self._outcomes[outcome] += 1
+            self._outcomes["canary" if canary else outcome] += 1
 
     def _samples(self) -> list[Sample]:
         outcomes = [
@@ -158,8 +168,9 @@ class StageModel(ABC):
 class _Execution:
     """The replies to one execution's requests: kept and returned together, or sent one by one once it has ended."""
 
-    def __init__(self, requests: list[Any], response: Callable[[Answer], Any]) -> None:
+    def __init__(self, requests: list[Any], canaries: Sequence[bool], response: Callable[[Answer, bool], Any]) -> None:
         self._requests = requests
+        self._canaries = canaries
         self._response = response
         self._answers: dict[int, Answer] = {}
         self._senders: list[Any] = []
@@ -172,7 +183,7 @@ class _Execution:
         self._complete.wait(grace_seconds)
         with self._lock:
             if len(self._answers) == len(self._requests):
-                return [self._response(self._answers[i]) for i in range(len(self._requests))]
+                return [self._response(self._answers[i], canary) for i, canary in enumerate(self._canaries)]
             self._senders = [request.get_response_sender() for request in self._requests]
             ready = list(self._answers.items())
         for i, answer in ready:
@@ -193,7 +204,7 @@ class _Execution:
 
     def _send(self, i: int, answer: Answer) -> None:
         try:
-            self._senders[i].send(self._response(answer), flags=_FINAL)
+            self._senders[i].send(self._response(answer, self._canaries[i]), flags=_FINAL)
         except Exception:
             # The others still wait for theirs.
             logger.exception("an answer could not be sent")

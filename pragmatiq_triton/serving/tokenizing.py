@@ -9,10 +9,11 @@ from msgspec.structs import asdict
 
 from pragmatiq_triton.batch import UserFeatures
 from pragmatiq_triton.cache_folder import cache_folder
-from pragmatiq_triton.errors import ConfigError, RecordError
+from pragmatiq_triton.drain import Drain
+from pragmatiq_triton.errors import ConfigError, RecordError, StoppingError
 from pragmatiq_triton.fingerprints import Fingerprints, secret
 from pragmatiq_triton.records import RecordLimits
-from pragmatiq_triton.serving.metrics import Sample, cache_samples
+from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
 from pragmatiq_triton.serving.stage import Answer, Reply, Stage, whole_number
 from pragmatiq_triton.tensors import RECORD, Arrays, pack_texts, pack_users
 from pragmatiq_triton.tokenizer import Tokenizer
@@ -23,21 +24,23 @@ DEFAULT_CACHE_BYTES = 128 * 1024 * 1024
 
 
 class TokenizerStage(Stage):
-    """Reads ``record`` BYTES [users, 1]."""
+    """Reads ``record`` BYTES [users, 1]; takes none any more once the server stops, as ``drain`` says."""
 
-    def __init__(self, tokenizer: CachedTokenizer) -> None:
+    def __init__(self, tokenizer: CachedTokenizer, drain: Drain = Drain()) -> None:
         self._tokenizer = tokenizer
+        self._drain = drain
         self._seconds = {"read": 0.0, "tokenize": 0.0, "pack": 0.0}
         self._n_requests = 0
 
     @classmethod
     def load(cls, folder: Path, parameters: dict[str, str]) -> "TokenizerStage":
         """The tokenizer in ``folder``, with the limits, the features and the cache that the model's parameters set."""
-        return cls(load_tokenizer(folder, parameters, cache_folder()))
+        return cls(load_tokenizer(folder, parameters, cache_folder()), Drain.of_process())
 
-    def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply]) -> None:
+    def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply], *, counted: bool = True) -> None:
+        stopping = StoppingError("the server is stopping: ask another one") if self._drain else None
         for request, reply in zip(requests, replies, strict=True):
-            reply(self._answer(request))
+            reply(stopping or self._answer(request, counted))
 
     def samples(self) -> list[Sample]:
         totals = self._tokenizer.totals
@@ -53,28 +56,32 @@ class TokenizerStage(Stage):
             Sample("pragmatiq_tokens_total", totals.tokens),
             Sample("pragmatiq_unknown_tokens_total", totals.unknown_tokens),
             *(Sample("pragmatiq_truncations_total", value, {"part": part}) for part, value in cut.items()),
-            *(Sample("pragmatiq_stage_seconds_total", value, {"stage": name}) for name, value in self._seconds.items()),
-            *(Sample("pragmatiq_stage_runs_total", self._n_requests, {"stage": name}) for name in self._seconds),
+            *time_samples("stage", self._seconds, dict.fromkeys(self._seconds, self._n_requests)),
         ]
 
-    def _answer(self, request: Arrays) -> Answer:
+    def _answer(self, request: Arrays, counted: bool) -> Answer:
         users: list[UserFeatures] = []
+        seconds = dict.fromkeys(self._seconds, 0.0)
         for row, raw in enumerate(request[RECORD].reshape(-1)):
             started = perf_counter()
-            split = self._tokenizer.split(raw)
+            # Not cut, it is read whole, past the caches that would count it.
+            split = self._tokenizer.split(raw) if counted else None
             read = perf_counter()
             try:
                 users.append(self._tokenizer.tokenize(raw, split))
             except RecordError as error:
                 return RecordError(f"row {row}: {error.path}", error.problem)
-            self._seconds["read"] += read - started
-            self._seconds["tokenize"] += perf_counter() - read
+            seconds["read"] += read - started
+            seconds["tokenize"] += perf_counter() - read
         started = perf_counter()
         answer = pack_users(users)
         if self._tokenizer.config.embeds_text:
             answer |= pack_texts(users)
-        self._seconds["pack"] += perf_counter() - started
-        self._n_requests += 1
+        seconds["pack"] += perf_counter() - started
+        if counted:
+            self._n_requests += 1
+            for name, value in seconds.items():
+                self._seconds[name] += value
         return answer
 
 

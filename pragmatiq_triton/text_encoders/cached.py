@@ -1,12 +1,12 @@
 """Frozen vectors of the strings that came lately, in front of the encoder that computes or looks them up."""
 
-import secrets
 from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
 
 from pragmatiq_triton.batch import Float32, Int64, UInt64
+from pragmatiq_triton.fingerprints import FINGERPRINT_BYTES, secret
 from pragmatiq_triton.text_encoders.protocol import TextEncoder
 from pragmatiq_triton.vector_cache import VectorCache, as_numbers
 
@@ -18,7 +18,7 @@ class CachedTextEncoder:
         self.cache = cache
         self.dim = encoder.dim
         self._encoder = encoder
-        self._secret = secrets.token_bytes(32)
+        self._secret = secret(None)
 
     def known(self, texts: Sequence[bytes], out: Float32) -> Int64:
         """Write the vectors of ``texts``, UTF-8, that are known into ``out`` [n, dim]; returns the other rows."""
@@ -35,6 +35,6 @@ class CachedTextEncoder:
         return vectors
 
     def _keys(self, texts: Sequence[bytes]) -> UInt64:
-        secret = self._secret
-        digests = [blake2b(text, digest_size=16, key=secret).digest() for text in texts]
+        key = self._secret
+        digests = [blake2b(text, digest_size=FINGERPRINT_BYTES, key=key).digest() for text in texts]
         return as_numbers(b"".join(digests)) if digests else np.zeros((0, 2), np.uint64)

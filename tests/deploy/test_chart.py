@@ -134,9 +134,9 @@ def test_probes(manifests):
     assert container["startupProbe"]["httpGet"] == ready
     assert container["readinessProbe"]["httpGet"] == ready
     assert container["livenessProbe"] == {
-        "exec": {"command": ["python", "-m", "pragmatiq_triton.probe", "--timeout", "20"]},
+        "exec": {"command": ["python", "-m", "pragmatiq_triton.probe", "--timeout", "60"]},
         "periodSeconds": 3,
-        "timeoutSeconds": 25,
+        "timeoutSeconds": 65,
         "failureThreshold": 2,
     }
 

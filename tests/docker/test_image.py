@@ -195,7 +195,7 @@ def test_a_killed_model_makes_it_unhealthy_within_ten_seconds(
 def test_sigterm_under_load_loses_no_accepted_request(
     cpu_image: str, run_image: Run, repository: Path, protocol: str
 ) -> None:
-    container = run_image(cpu_image, repository)
+    container = run_image(cpu_image, repository, variables={"PRAGMATIQ_DRAIN_SECONDS": "10"})
     until_healthy(container)
     load = subprocess.Popen(
         container.inside(
@@ -208,10 +208,11 @@ def test_sigterm_under_load_loses_no_accepted_request(
     assert load.stdout is not None
     assert load.stdout.readline() == "started\n"
     time.sleep(1)
-    assert container.stop(40) == 0
+    assert container.stop(15) == 0
     outcomes = json.loads(load.communicate(timeout=60)[0])
     assert set(outcomes) <= {"answered", "refused"}, outcomes
     assert outcomes["answered"] >= 16
+    assert outcomes["refused"] == 16
 
 
 def test_a_broken_repository_fails_soon_with_the_reason_last(

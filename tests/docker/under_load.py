@@ -2,23 +2,25 @@
 
     python tests/docker/under_load.py PROTOCOL URL CALLERS N_EVENTS
 
-Each caller sends one request after another, each with new events, until one is refused. ``started`` is when the first
-answers are there. A request is `answered`, or `refused` where the server said or showed that it did not take it, or
-`lost` where it took it and never answered.
+Each caller sends one request after another, each with new events, until one is refused; it then keeps its connection
+open for a while, as callers do. ``started`` is when the first answers are there. A request is `answered`, or `refused`
+where the server said or showed that it did not take it, or `lost` where it took it and never answered.
 """
 
 import json
 import sys
 import threading
+import time
 from collections import Counter
 
 import numpy as np
 import tritonclient.grpc
 import tritonclient.http
-from tritonclient.utils import InferenceServerException
 
 TIMEOUT = 60.0
-REFUSED = ("UNAVAILABLE", "not ready", "Connection refused", "is not found", "unavailable", "exiting", "stopping")
+HELD_SECONDS = 12.0
+LOCK = threading.Lock()
+REFUSED = ("the server is stopping", "UNAVAILABLE", "Connection refused")
 
 
 def record(caller: int, n: int, n_events: int) -> bytes:
@@ -29,7 +31,7 @@ def record(caller: int, n: int, n_events: int) -> bytes:
     return json.dumps({"events": events}).encode()
 
 
-def call(protocol: str, url: str, caller: int, n_events: int, counts: Counter[str], lock: threading.Lock) -> None:
+def call(protocol: str, url: str, caller: int, n_events: int, counts: Counter[str]) -> None:
     module = tritonclient.grpc if protocol == "grpc" else tritonclient.http
     options = {} if protocol == "grpc" else {"connection_timeout": TIMEOUT, "network_timeout": TIMEOUT}
     with module.InferenceServerClient(url, **options) as client:
@@ -39,21 +41,21 @@ def call(protocol: str, url: str, caller: int, n_events: int, counts: Counter[st
             try:
                 client.infer("scoring", [tensor])
                 outcome = "answered"
-            except (InferenceServerException, OSError) as error:
+            except Exception as error:
                 words = str(error)
                 outcome = "refused" if any(word in words for word in REFUSED) else f"lost: {words}"
-            with lock:
+            with LOCK:
                 counts[outcome] += 1
             if outcome != "answered":
+                time.sleep(HELD_SECONDS)
                 return
 
 
 if __name__ == "__main__":
     protocol, url, callers, n_events = sys.argv[1:]
     counts: Counter[str] = Counter()
-    lock = threading.Lock()
     threads = [
-        threading.Thread(target=call, args=(protocol, url, caller, int(n_events), counts, lock))
+        threading.Thread(target=call, args=(protocol, url, caller, int(n_events), counts))
         for caller in range(int(callers))
     ]
     for thread in threads:

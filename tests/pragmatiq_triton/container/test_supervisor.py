@@ -12,7 +12,7 @@ import sys
 from pragmatiq_triton.container.supervisor import supervise
 from pragmatiq_triton.errors import PragmatiqError
 try:
-    supervise([sys.executable, "-u", "-c", sys.argv[1]])
+    supervise([sys.executable, "-u", "-c", sys.argv[1]], drain_seconds=float(sys.argv[2]))
 except PragmatiqError as error:
     print(f"error: {error}", file=sys.stderr, flush=True)
     sys.exit(error.exit_code)
@@ -20,9 +20,9 @@ except PragmatiqError as error:
 WAITS = "import signal, sys\nprint('up')\n"
 
 
-def supervised(server: str) -> "subprocess.Popen[str]":
+def supervised(server: str, drain_seconds: float = 30) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-c", SUPERVISE, server],
+        [sys.executable, "-c", SUPERVISE, server, str(drain_seconds)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -55,6 +55,44 @@ def test_a_stop_signal_reaches_the_server_whose_end_is_a_good_one(number: signal
     assert (output, process.returncode) == ("draining\n", 0)
 
 
+def test_new_requests_are_refused_before_the_server_is_told() -> None:
+    handler = "def stop(*_): print(os.path.exists(os.environ['PRAGMATIQ_DRAIN_FILE'])); sys.exit(0)\n"
+    process = supervised(f"{WAITS}import os\n{handler}signal.signal(15, stop)\nprint('ready')\nsignal.pause()")
+    assert process.stdout is not None
+    while process.stdout.readline() != "ready\n":
+        pass
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=20)
+    assert (output, process.returncode) == ("True\n", 0)
+
+
+@pytest.mark.parametrize(("under_way", "code"), [(0, 0), (2, 6)])
+def test_connections_that_stay_open_are_no_failure_but_requests_given_up_are(under_way: int, code: int) -> None:
+    words = f"Timeout 0: Found {under_way} model versions that have in-flight inferences"
+    handler = (
+        f"def stop(*_): print({words!r}); print('failed to stop server: Exit timeout expired.'); signal.sigwait([1])\n"
+    )
+    process = supervised(f"{WAITS}{handler}signal.signal(15, stop)\nprint('ready')\nsignal.pause()")
+    assert process.stdout is not None
+    while process.stdout.readline() != "ready\n":
+        pass
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=20)
+    assert words in output
+    assert process.returncode == code
+
+
+def test_a_server_that_does_not_stop_is_killed() -> None:
+    process = supervised(f"{WAITS}signal.signal(15, signal.SIG_IGN)\nprint('ready')\nsignal.sigwait([1])", -9.5)
+    assert process.stdout is not None
+    while process.stdout.readline() != "ready\n":
+        pass
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=20)
+    assert "ended with SIGKILL" in output
+    assert process.returncode == 6
+
+
 def test_a_server_that_ends_well_by_itself_is_an_error_too() -> None:
     process = supervised("print('bye')")
     output, _ = process.communicate(timeout=20)
@@ -65,13 +103,13 @@ def test_a_server_that_ends_well_by_itself_is_an_error_too() -> None:
 def test_a_server_that_crashed_names_the_signal() -> None:
     process = supervised("import os; os.kill(os.getpid(), 11)")
     output, _ = process.communicate(timeout=20)
-    assert "the Triton server was ended by SIGSEGV" in output
+    assert "the Triton server ended with SIGSEGV" in output
     assert process.returncode == 6
 
 
 def test_what_is_no_text_is_repeated_as_it_is() -> None:
     process = subprocess.run(
-        [sys.executable, "-c", SUPERVISE, r"import sys; sys.stdout.buffer.write(b'\xff\xfe\n'); sys.exit(3)"],
+        [sys.executable, "-c", SUPERVISE, r"import sys; sys.stdout.buffer.write(b'\xff\xfe\n'); sys.exit(3)", "30"],
         capture_output=True,
         cwd=Path(__file__).parents[3],
     )

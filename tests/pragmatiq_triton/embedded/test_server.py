@@ -94,6 +94,7 @@ def test_slow_model_runs_into_the_startup_timeout(
 def test_killed_server_is_cleaned_up(doubling: Path, environment: ServerEnvironment) -> None:
     running = start(doubling, environment).start()
     group = running.pid
+    assert running.wait(timeout=0.1) is None
     os.kill(group, signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
     assert not processes_of_group(group)
@@ -140,8 +141,3 @@ def test_fixed_port_in_use(doubling: Path, environment: ServerEnvironment) -> No
 def test_repository_is_checked_before_anything_starts(environment: ServerEnvironment, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="does not exist"):
         TritonServer(tmp_path / "nowhere", environment=environment)
-    with pytest.raises(ArtifactError, match="holds no models"):
-        TritonServer(tmp_path, environment=environment)
-    (tmp_path / "half").mkdir()
-    with pytest.raises(ArtifactError, match=r"half has no config\.pbtxt"):
-        TritonServer(tmp_path, environment=environment)

@@ -2,13 +2,13 @@ import gc
 import threading
 import weakref
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from pragmatiq_triton.serving import metrics
-from pragmatiq_triton.serving.metrics import METRICS, MetricsPublisher, Sample, cache_samples
+from pragmatiq_triton.serving.metrics import METRICS, MetricsPublisher, Sample, cache_samples, time_samples
 from pragmatiq_triton.vector_cache import VectorCache
 
 HITS, ENTRIES, EVENTS = "pragmatiq_cache_hits_total", "pragmatiq_cache_entries", "pragmatiq_events_total"
@@ -225,3 +225,16 @@ def test_what_there_is_to_say_of_a_cache() -> None:
     values = {sample.name.removeprefix("pragmatiq_cache_"): sample.value for sample in samples}
     assert values.pop("bytes") == cache.n_bytes
     assert values == {"hits_total": 2, "misses_total": 1, "evictions_total": 1, "entries": 3, "capacity_bytes": 900}
+
+
+@pytest.mark.parametrize("what", ["stage", "graph"])
+def test_what_there_is_to_say_of_times(what: Literal["stage", "graph"]) -> None:
+    samples = time_samples(what, {"read": 0.5, "pack": 0.25}, {"read": 3, "pack": 2})
+    assert {sample.name for sample in samples} <= METRICS.keys()
+    values = {(sample.name, sample.labels[what]): sample.value for sample in samples}
+    assert values == {
+        (f"pragmatiq_{what}_seconds_total", "read"): 0.5,
+        (f"pragmatiq_{what}_seconds_total", "pack"): 0.25,
+        (f"pragmatiq_{what}_runs_total", "read"): 3,
+        (f"pragmatiq_{what}_runs_total", "pack"): 2,
+    }

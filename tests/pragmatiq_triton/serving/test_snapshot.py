@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pragmatiq_triton.cache_folder import CACHE_FOLDER_VARIABLE, cache_folder
+from pragmatiq_triton.drain import Drain
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.fingerprints import KEY_FILE
 from pragmatiq_triton.serving import snapshot as snapshots
@@ -176,6 +177,22 @@ def test_a_running_server_s_entries_are_kept_without_its_end(tmp_path, monkeypat
     snapshot, cache = Snapshot(tmp_path, VERSION), cache_of(some_keys(0, 0))
     keeper = SnapshotKeeper(snapshot, cache)
     cache.put(some_keys(0, 3), vectors_of(some_keys(0, 3)))
+    give_up = time.monotonic() + 60
+    while not snapshot.path.exists() and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert held(restored(Snapshot(tmp_path, VERSION)), some_keys(0, 3)) == 3
+    keeper.close()
+
+
+def test_a_server_that_stops_keeps_its_entries_before_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(snapshots, "LOOK_SECONDS", 0.01)
+    drain = Drain(tmp_path / "drain")
+    snapshot, cache = Snapshot(tmp_path, VERSION), cache_of(some_keys(0, 0))
+    keeper = SnapshotKeeper(snapshot, cache, drain)
+    cache.put(some_keys(0, 3), vectors_of(some_keys(0, 3)))
+    time.sleep(0.1)
+    assert not snapshot.path.exists()
+    drain.begin()
     give_up = time.monotonic() + 60
     while not snapshot.path.exists() and time.monotonic() < give_up:
         time.sleep(0.01)

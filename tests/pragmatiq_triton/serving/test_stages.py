@@ -1,15 +1,20 @@
 """The stages without a server: what each answers, and that a bad request does not touch its neighbours."""
 
+from queue import SimpleQueue
+
 import numpy as np
 import pytest
 
 from pragmatiq_triton.batch import cu_seqlens
+from pragmatiq_triton.drain import DRAIN_FILE_VARIABLE, Drain
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
 from pragmatiq_triton.serving.embedding import TextEmbedderStage
 from pragmatiq_triton.serving.scoring import ScorerStage
 from pragmatiq_triton.serving.stage import threads_of
 from pragmatiq_triton.serving.tokenizing import TokenizerStage
 from tests.conftest import RECORDS, UPSTREAM
+
+STAGES = {"tokenizer": TokenizerStage, "text_embedder": TextEmbedderStage, "scorer": ScorerStage}
 
 
 def request(*raws):
@@ -38,6 +43,23 @@ def test_the_chain_gives_upstream_embeddings(line, variant):
     assert [len(answer["embedding"]) for answer in answers] == [10, 1, 15]
     np.testing.assert_allclose(np.concatenate([a["embedding"] for a in answers]), expected, rtol=0, atol=1e-5)
     assert [answer["scores"].shape for answer in answers] == [(10, 0), (1, 0), (15, 0)]
+
+
+def test_what_is_not_counted_is_answered_and_leaves_no_trace(repository, variant):
+    arrays = request(b'{"events": []}')
+    names = ("tokenizer", *(["text_embedder"] if variant == "embed" else []), "scorer")
+    for name in names:
+        stage = STAGES[name].load(repository / name / "1", {"threads": "1"})
+        before, answers = stage.samples(), SimpleQueue()
+        stage.submit([arrays], [answers.put], counted=False)
+        answer = answers.get(timeout=60)
+        assert stage.samples() == before
+        (expected,) = stage([arrays])
+        stage.close()
+        assert stage.samples() != before
+        for tensor, array in answer.items():
+            np.testing.assert_array_equal(array, expected[tensor])
+        arrays = {**arrays, **answer}
 
 
 def test_a_bad_record_spoils_its_request_alone(repository):
@@ -109,3 +131,12 @@ def test_an_encoder_without_settings_is_named(tmp_path):
 def test_threads_are_explicit():
     assert threads_of({"threads": "3"}) == 3
     assert threads_of({}) >= 1
+
+
+def test_a_tokenizer_whose_server_stops_takes_nothing_more(tmp_path, monkeypatch):
+    monkeypatch.setenv(DRAIN_FILE_VARIABLE, str(tmp_path / "drain"))
+    stage = TokenizerStage.load(UPSTREAM / "bpe" / "run" / "tokenizer", {})
+    request = {"record": np.array([[RECORDS[0]]], np.object_)}
+    assert "tokens" in stage([request])[0]
+    Drain(tmp_path / "drain").begin()
+    assert [str(answer) for answer in stage([request, request])] == 2 * ["the server is stopping: ask another one"]
