@@ -32,7 +32,9 @@ def make_image() -> Build:
     def make(**variables: object) -> "subprocess.CompletedProcess[str]":
         settings = {"ENGINE": "buildah", "CPU_IMAGE": NAME, "TORCH_INDEX": "", "BUILD_FLAGS": volumes, **variables}
         words = [f"{name}={value}" for name, value in settings.items()]
-        return subprocess.run(["make", "image", *words], cwd=ROOT, capture_output=True, encoding="utf-8")
+        return subprocess.run(
+            ["make", "--no-print-directory", "image", *words], cwd=ROOT, capture_output=True, encoding="utf-8"
+        )
 
     return make
 

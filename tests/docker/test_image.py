@@ -239,33 +239,35 @@ def test_little_shared_memory_is_said(cpu_image: str, run_image: Run, repository
     assert "warning: /dev/shm has 64 MiB" in log_of(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def nemotron_repository(tmp_path_factory: pytest.TempPathFactory, minilm_folder: Path) -> Path:
+    """A tiny run whose strings MiniLM reads, with the model's folder inside, as export writes it."""
+    folder = tmp_path_factory.mktemp("nemotron")
+    config = ROOT / "configs" / "data" / "tokenizer_nemotron.yaml"
+    commands = [
+        "synth --out data --users 5",
+        f"tokenize data --out tok --config {config} --text-model {minilm_folder}",
+        "pretrain tok --name nemo --model-size nano --max-steps 2",
+        "export runs/nemo --out repository",
+    ]
+    for command in commands:
+        subprocess.run([sys.executable, "-m", "builder.cli", *command.split()], cwd=folder, check=True)
+    return folder / "repository"
+
+
+@pytest.fixture(scope="module")
+def hub_repository(nemotron_repository: Path) -> Path:
+    """The same with the model named by hub id and commit, as export writes it for a hub model."""
+    copy = shutil.copytree(nemotron_repository, nemotron_repository.parent / "hub")
+    settings = copy / "text_embedder" / "1" / "text_encoder.json"
+    spec = json.loads(settings.read_text(encoding="utf-8"))
+    spec["fallback"] |= {"text_model": TEXT_MODEL, "revision": TEXT_MODEL_REVISION}
+    settings.write_text(json.dumps(spec), encoding="utf-8")
+    shutil.rmtree(copy / "text_embedder" / "1" / "text_model")
+    return copy
+
+
 class TestNemotron:
-    @pytest.fixture(scope="class")
-    def nemotron_repository(self, tmp_path_factory: pytest.TempPathFactory, minilm_folder: Path) -> Path:
-        """A tiny run whose strings MiniLM reads, with the model's folder inside, as export writes it."""
-        folder = tmp_path_factory.mktemp("nemotron")
-        config = ROOT / "configs" / "data" / "tokenizer_nemotron.yaml"
-        commands = [
-            "synth --out data --users 5",
-            f"tokenize data --out tok --config {config} --text-model {minilm_folder}",
-            "pretrain tok --name nemo --model-size nano --max-steps 2",
-            "export runs/nemo --out repository",
-        ]
-        for command in commands:
-            subprocess.run([sys.executable, "-m", "builder.cli", *command.split()], cwd=folder, check=True)
-        return folder / "repository"
-
-    @pytest.fixture(scope="class")
-    def hub_repository(self, nemotron_repository: Path) -> Path:
-        """The same with the model named by hub id and commit, as export writes it for a hub model."""
-        copy = shutil.copytree(nemotron_repository, nemotron_repository.parent / "hub")
-        settings = copy / "text_embedder" / "1" / "text_encoder.json"
-        spec = json.loads(settings.read_text(encoding="utf-8"))
-        spec["fallback"] |= {"text_model": TEXT_MODEL, "revision": TEXT_MODEL_REVISION}
-        settings.write_text(json.dumps(spec), encoding="utf-8")
-        shutil.rmtree(copy / "text_embedder" / "1" / "text_model")
-        return copy
-
     def test_it_answers_offline_as_outside(
         self, nemotron_image: str, nemotron_repository: Path, run_image: Run, tmp_path: Path
     ) -> None:
