@@ -268,23 +268,22 @@ def hub_repository(nemotron_repository: Path) -> Path:
 
 
 class TestNemotron:
+    @pytest.mark.parametrize("weights", ["nemotron_repository", "hub_repository"], ids=["carried", "baked_in"])
     def test_it_answers_offline_as_outside(
-        self, nemotron_image: str, nemotron_repository: Path, run_image: Run, tmp_path: Path
+        self,
+        nemotron_image: str,
+        nemotron_repository: Path,
+        weights: str,
+        run_image: Run,
+        tmp_path: Path,
+        request: pytest.FixtureRequest,
     ) -> None:
-        container = run_image(nemotron_image, nemotron_repository)
+        container = run_image(nemotron_image, request.getfixturevalue(weights))
         until_healthy(container, 60)
-        answers = ask(container, "grpc", RECORDS, tmp_path)
         expected = outside(nemotron_repository, RECORDS)
-        np.testing.assert_allclose(embeddings(answers), expected, rtol=0, atol=1e-6)
-
-    def test_the_baked_in_weights_are_found_by_id_and_commit(
-        self, nemotron_image: str, nemotron_repository: Path, hub_repository: Path, run_image: Run, tmp_path: Path
-    ) -> None:
-        container = run_image(nemotron_image, hub_repository)
-        until_healthy(container, 60)
-        answers = ask(container, "http", RECORDS, tmp_path)
-        expected = outside(nemotron_repository, RECORDS)
-        np.testing.assert_allclose(embeddings(answers), expected, rtol=0, atol=1e-6)
+        for protocol in PORTS:
+            answers = ask(container, protocol, RECORDS, tmp_path)
+            np.testing.assert_allclose(embeddings(answers), expected, rtol=0, atol=1e-6)
 
     def test_without_the_extra_it_refuses_and_names_the_build_argument(
         self, cpu_image: str, nemotron_repository: Path, run_image: Run, tmp_path: Path

@@ -30,6 +30,13 @@ def supervised(server: str, drain_seconds: float = 30) -> "subprocess.Popen[str]
     )
 
 
+def send_when_ready(process: "subprocess.Popen[str]", number: signal.Signals) -> None:
+    assert process.stdout is not None
+    while process.stdout.readline() != "ready\n":
+        pass
+    process.send_signal(number)
+
+
 def test_the_log_is_repeated_and_its_reason_comes_last() -> None:
     line = "E0102 03:04:05.700001 42 model_lifecycle.cc:642] \"failed to load 'scorer' version 1: no graph\""
     process = supervised(f"print({line!r}); print('error: creating server: Internal'); raise SystemExit(1)")
@@ -47,10 +54,7 @@ def test_the_log_is_repeated_and_its_reason_comes_last() -> None:
 def test_a_stop_signal_reaches_the_server_whose_end_is_a_good_one(number: signal.Signals) -> None:
     handler = "def stop(*_): print('draining'); sys.exit(0)\n"
     process = supervised(f"{WAITS}{handler}signal.signal({int(number)}, stop)\nprint('ready')\nsignal.pause()")
-    assert process.stdout is not None
-    while process.stdout.readline() != "ready\n":
-        pass
-    process.send_signal(number)
+    send_when_ready(process, number)
     output, _ = process.communicate(timeout=20)
     assert (output, process.returncode) == ("draining\n", 0)
 
@@ -58,10 +62,7 @@ def test_a_stop_signal_reaches_the_server_whose_end_is_a_good_one(number: signal
 def test_new_requests_are_refused_before_the_server_is_told() -> None:
     handler = "def stop(*_): print(os.path.exists(os.environ['PRAGMATIQ_DRAIN_FILE'])); sys.exit(0)\n"
     process = supervised(f"{WAITS}import os\n{handler}signal.signal(15, stop)\nprint('ready')\nsignal.pause()")
-    assert process.stdout is not None
-    while process.stdout.readline() != "ready\n":
-        pass
-    process.send_signal(signal.SIGTERM)
+    send_when_ready(process, signal.SIGTERM)
     output, _ = process.communicate(timeout=20)
     assert (output, process.returncode) == ("True\n", 0)
 
@@ -73,10 +74,7 @@ def test_connections_that_stay_open_are_no_failure_but_requests_given_up_are(und
         f"def stop(*_): print({words!r}); print('failed to stop server: Exit timeout expired.'); signal.sigwait([1])\n"
     )
     process = supervised(f"{WAITS}{handler}signal.signal(15, stop)\nprint('ready')\nsignal.pause()")
-    assert process.stdout is not None
-    while process.stdout.readline() != "ready\n":
-        pass
-    process.send_signal(signal.SIGTERM)
+    send_when_ready(process, signal.SIGTERM)
     output, _ = process.communicate(timeout=20)
     assert words in output
     assert process.returncode == code
@@ -84,10 +82,7 @@ def test_connections_that_stay_open_are_no_failure_but_requests_given_up_are(und
 
 def test_a_server_that_does_not_stop_is_killed() -> None:
     process = supervised(f"{WAITS}signal.signal(15, signal.SIG_IGN)\nprint('ready')\nsignal.sigwait([1])", -9.5)
-    assert process.stdout is not None
-    while process.stdout.readline() != "ready\n":
-        pass
-    process.send_signal(signal.SIGTERM)
+    send_when_ready(process, signal.SIGTERM)
     output, _ = process.communicate(timeout=20)
     assert "ended with SIGKILL" in output
     assert process.returncode == 6
