@@ -12,8 +12,8 @@ REPOSITORY ?=
 TEXT_MODEL_FOLDER ?=
 TORCH_INDEX ?= $(if $(filter cpu,$(BASE)),https://download.pytorch.org/whl/cpu)
 LEFT_TO_DOCKERFILE := CPU_IMAGE GPU_IMAGE TRITON_TAG TEXT_MODEL TEXT_MODEL_REVISION
-VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-REVISION := $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null || echo unknown)
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION = $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null || echo unknown)
 IMAGE ?= pragmatiq-triton:$(VERSION)-$(BASE)$(addprefix -,$(EXTRAS))
 BUILD_FLAGS ?=
 BUILD_docker := docker build

@@ -23,6 +23,10 @@ class Drain:
         name = os.environ.get(DRAIN_FILE_VARIABLE)
         return cls(Path(name) if name else None)
 
+    def variables(self) -> dict[str, str]:
+        """What the models' processes find it by."""
+        return {DRAIN_FILE_VARIABLE: str(self._file)} if self._file else {}
+
     def begin(self) -> None:
         """Have new requests refused from now on."""
         if self._file:

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.image.container import Container
+from bench.quality import ROOT, pragmatiq
 from bench.report import machine
 from bench.serving.processes import memory
 
-ROOT = Path(__file__).parents[2]
 IDLE_SECONDS = 5.0
 READY = "http://127.0.0.1:8000/v2/health/ready"
 VARIANTS = {"bpe": "tokenizer_bpe.yaml", "nemotron": "tokenizer_nemotron.yaml"}
@@ -57,19 +57,16 @@ def image_bytes(image: str) -> int:
 
 def make_repository(variant: str, work: Path, users: int, size: str, text_model: Path) -> Path:
     """A run of one step over synthetic customers, exported."""
-
-    def pragmatiq(*arguments: object) -> None:
-        command = [sys.executable, "-m", "builder.cli", *map(str, arguments)]
-        subprocess.run(command, cwd=work, check=True, stdout=sys.stderr)
-
+    data, tok, repository = work / "data", work / f"tok-{variant}", work / f"repository-{variant}"
     config = ROOT / "configs" / "data" / VARIANTS[variant]
     model = ["--text-model", text_model] if variant == "nemotron" else []
-    if not (work / "data").exists():
-        pragmatiq("synth", "--out", "data", "--users", users)
-    pragmatiq("tokenize", "data", "--out", f"tok-{variant}", "--config", config, *model)
-    pragmatiq("pretrain", f"tok-{variant}", "--name", variant, "--model-size", size, "--max-steps", 1)
-    pragmatiq("export", f"runs/{variant}", "--out", f"repository-{variant}")
-    return work / f"repository-{variant}"
+    runs = ["--runs-root", work / "runs"]
+    if not data.exists():
+        pragmatiq("synth", "--out", data, "--users", str(users))
+    pragmatiq("tokenize", data, "--out", tok, "--config", config, *model)
+    pragmatiq("pretrain", tok, "--name", variant, "--model-size", size, "--max-steps", "1", *runs)
+    pragmatiq("export", work / "runs" / variant, "--out", repository)
+    return repository
 
 
 def run_once(image: str, repository: Path, log_file: Path) -> tuple[float, float]:
@@ -78,7 +75,8 @@ def run_once(image: str, repository: Path, log_file: Path) -> tuple[float, float
     with Container(image, volumes={"/models": repository}, log_file=log_file) as container:
         ask = container.inside(["curl", "--silent", "--fail", "--output", "/dev/null", READY], filesystem=False)
         while subprocess.run(ask).returncode:
-            container.pids()
+            if container.ended():
+                raise RuntimeError(f"the server ended: {log_file.read_text(encoding='utf-8')[-2000:]}")
             time.sleep(0.02)
         ready = time.perf_counter() - started
         time.sleep(IDLE_SECONDS)

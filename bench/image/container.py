@@ -1,6 +1,6 @@
 """Runs an image without an engine, from its unpacked filesystem: namespaces by ``unshare``, settings by the image.
 
-    python -m bench.image.container IMAGE [--repository DIR] [--network]
+    python -m bench.image.container IMAGE [--repository DIR] [--no-network]
 
 As ``docker run --read-only --network none`` would: the image's user, environment, entrypoint and health check; a
 read-only root, a tmpfs on /tmp, no capabilities, a process and a network namespace of its own. Needs root and buildah.
@@ -120,10 +120,15 @@ class Container:
         os.kill(self.pid, signal.Signals[self.config.get("StopSignal", "SIGTERM")])
         return self.wait(timeout)
 
-    def wait(self, timeout: float) -> int:
+    def wait(self, timeout: float | None = None) -> int:
         """The exit code of the entrypoint; TimeoutExpired if it still runs."""
         assert self._process is not None
         return self._process.wait(timeout)
+
+    def ended(self) -> bool:
+        """Whether the entrypoint is gone."""
+        assert self._process is not None
+        return self._process.poll() is not None
 
     def inside(self, command: Sequence[str], *, filesystem: bool = True) -> list[str]:
         """``command`` as one to be run in the container; without ``filesystem`` only its network is entered."""
@@ -221,11 +226,7 @@ def main() -> int:
     ) as container:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: container.stop(60))
-        while True:
-            try:
-                return container.wait(3600)
-            except subprocess.TimeoutExpired:
-                time.sleep(0)
+        return container.wait()
 
 
 if __name__ == "__main__":

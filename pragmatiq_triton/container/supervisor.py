@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pragmatiq_triton.drain import DRAIN_FILE_VARIABLE, Drain
+from pragmatiq_triton.drain import Drain
 from pragmatiq_triton.embedded.log import failure_reason
 from pragmatiq_triton.errors import ServerError
 
@@ -35,8 +35,7 @@ def supervise(command: Sequence[str], drain_seconds: float) -> None:
     Raises :class:`ServerError`, with the reason out of its log, if it ended by itself or gave up requests.
     """
     with tempfile.TemporaryDirectory(prefix="pragmatiq-") as folder:
-        drain_file = Path(folder, "drain")
-        server = _Server(command, drain_file, drain_seconds)
+        server = _Server(command, Drain(Path(folder, "drain")), drain_seconds)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, server.stop)
         tail = server.run()
@@ -48,9 +47,9 @@ def supervise(command: Sequence[str], drain_seconds: float) -> None:
 class _Server:
     """The child process."""
 
-    def __init__(self, command: Sequence[str], drain_file: Path, drain_seconds: float) -> None:
+    def __init__(self, command: Sequence[str], drain: Drain, drain_seconds: float) -> None:
         self._command = command
-        self._drain_file = drain_file
+        self._drain = drain
         self._drain_seconds = drain_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self.stopping = False
@@ -63,7 +62,7 @@ class _Server:
             self._command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=os.environ | {DRAIN_FILE_VARIABLE: str(self._drain_file)},
+            env=os.environ | self._drain.variables(),
             start_new_session=True,
         )
         if self.stopping:
@@ -82,7 +81,7 @@ class _Server:
     def stop(self, number: int, _: Any) -> None:
         """Handle a stop signal; a second one goes to the server as well, which then does not wait."""
         if not self.stopping:
-            Drain(self._drain_file).begin()
+            self._drain.begin()
             backstop = threading.Timer(self._drain_seconds + _UNLOAD_SECONDS, self._kill)
             backstop.daemon = True
             backstop.start()

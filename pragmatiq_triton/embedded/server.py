@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from pragmatiq_triton.cache_folder import CACHE_FOLDER_VARIABLE
-from pragmatiq_triton.drain import DRAIN_FILE_VARIABLE, Drain
+from pragmatiq_triton.drain import Drain
 from pragmatiq_triton.embedded.environment import STUB, ServerEnvironment, find_server_environment
 from pragmatiq_triton.embedded.log import address_in_use, failure_reason
 from pragmatiq_triton.embedded.ports import reserve_ports
@@ -113,7 +113,6 @@ class TritonServer:
             folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="pragmatiq-triton-")))
             log = self._log_file or folder / "server.log"
             self._drain = Drain(folder / "drain")
-            self._variables[DRAIN_FILE_VARIABLE] = str(folder / "drain")
             backends = _backend_folder(self._environment, folder / "backends")
             cleanup.callback(self._kill)
             for attempt in range(1, _START_ATTEMPTS + 1):
@@ -174,7 +173,7 @@ class TritonServer:
             begin = output.tell()
             process = subprocess.Popen(
                 self._command(backends),
-                env=self._environment.variables() | self._variables,
+                env=self._environment.variables() | self._variables | self._drain.variables(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -9,23 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.builder.cli.conftest import ROOT
-from tests.builder.image.small_checkout import make_checkout, make_repository
-from tests.builder.image.stand_in import HANG, stand_in_engine
+from tests.builder.image.small_checkout import make_repository
+from tests.builder.image.stand_in import HANG
 
 
-@pytest.fixture
-def engine(monkeypatch):
-    with stand_in_engine() as running:
-        monkeypatch.setenv("DOCKER_HOST", running.address)
-        yield running
-
-
-@pytest.fixture
-def checkout(tmp_path):
-    return make_checkout(tmp_path / "checkout")
-
-
-def test_the_result_is_an_object_or_a_table(pragmatiq, engine, checkout, tmp_path):
+def test_the_result_is_an_object_or_a_table(pragmatiq, stand_in, checkout, tmp_path):
     repository = make_repository(tmp_path / "models")
     options = ("--source", checkout, "--repository", repository)
     built = pragmatiq("image", *options, "--json").json
@@ -37,17 +25,17 @@ def test_the_result_is_an_object_or_a_table(pragmatiq, engine, checkout, tmp_pat
     assert "Building the image" in done.err
 
 
-def test_the_project_s_own_checkout_is_the_default(pragmatiq, engine, tmp_path):
+def test_the_project_s_own_checkout_is_the_default(pragmatiq, stand_in, tmp_path):
     pragmatiq("image", "--base", "gpu", "--triton-tag", "26.10-py3", cwd=tmp_path)
-    (build,) = engine.builds
+    (build,) = stand_in.builds
     assert "builder/cli/app.py" in build.members
     assert build.build_args["TRITON_TAG"] == "26.10-py3"
 
 
-def test_steps_in_brackets_are_no_markup(pragmatiq, engine, checkout):
+def test_steps_in_brackets_are_no_markup(pragmatiq, stand_in, checkout):
     instructions = ['RUN pip install ".[serve]"', "RUN [/bin/true]"]
-    engine.script = [{"stream": f"Step {number}/2 : {text}"} for number, text in enumerate(instructions, 1)]
-    engine.script += [{"errorDetail": {}, "error": "no [/more]"}]
+    stand_in.script = [{"stream": f"Step {number}/2 : {text}"} for number, text in enumerate(instructions, 1)]
+    stand_in.script += [{"errorDetail": {}, "error": "no [/more]"}]
     done = pragmatiq("image", "--source", checkout, expect=1)
     assert "error: Step 2/2 : RUN [/bin/true] failed: no [/more]" in done.err
     assert "Traceback" not in done.err
@@ -82,8 +70,8 @@ def test_the_sdk_that_is_missing_is_named_with_its_extra():
     assert 'pip install "pragmatiq-triton[image]"' in done.stderr
 
 
-def test_ctrl_c_ends_the_build_on_the_engine_too(engine, checkout):
-    engine.script = [{"stream": "Step 1/1 : RUN sleep infinity"}, HANG]
+def test_ctrl_c_ends_the_build_on_the_engine_too(stand_in, checkout):
+    stand_in.script = [{"stream": "Step 1/1 : RUN sleep infinity"}, HANG]
     with subprocess.Popen(
         [Path(sys.executable).parent / "pragmatiq", "image", "--source", checkout],
         stderr=subprocess.PIPE,
@@ -92,13 +80,13 @@ def test_ctrl_c_ends_the_build_on_the_engine_too(engine, checkout):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as build:
         try:
-            assert engine.hangs.wait(60)
+            assert stand_in.hangs.wait(60)
         finally:
             build.send_signal(signal.SIGINT)
             _, err = build.communicate(timeout=60)
     assert build.returncode == 130, err
     assert "Traceback" not in err
-    assert engine.left_alone.wait(10)
+    assert stand_in.left_alone.wait(10)
 
 
 def test_help_names_the_defaults_that_the_dockerfile_has(pragmatiq):

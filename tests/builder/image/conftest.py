@@ -3,15 +3,7 @@ import docker.utils
 import pytest
 from docker.errors import DockerException
 
-from tests.builder.image.small_checkout import TAG, make_checkout
-from tests.builder.image.stand_in import stand_in_engine
-
-
-@pytest.fixture
-def stand_in(monkeypatch):
-    with stand_in_engine() as engine:
-        monkeypatch.setenv("DOCKER_HOST", engine.address)
-        yield engine
+from tests.builder.image.small_checkout import TAG
 
 
 @pytest.fixture
@@ -31,8 +23,3 @@ def docker_engine():
 def any_engine(request):
     """The stand-in, then a real engine: what holds for both."""
     return request.getfixturevalue(request.param)
-
-
-@pytest.fixture
-def checkout(tmp_path):
-    return make_checkout(tmp_path / "checkout")
