@@ -115,9 +115,13 @@ class Container:
         """All processes of the container, as this machine numbers them."""
         return tree(self.pid)
 
+    def ask_to_stop(self) -> None:
+        """Send the image's stop signal."""
+        os.kill(self.pid, signal.Signals[self.config.get("StopSignal", "SIGTERM")])
+
     def stop(self, timeout: float) -> int:
         """Send the image's stop signal and wait; the exit code."""
-        os.kill(self.pid, signal.Signals[self.config.get("StopSignal", "SIGTERM")])
+        self.ask_to_stop()
         return self.wait(timeout)
 
     def wait(self, timeout: float | None = None) -> int:
@@ -225,7 +229,7 @@ def main() -> int:
         options.image, volumes=volumes, arguments=options.arguments, network=not options.no_network
     ) as container:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: container.stop(60))
+            signal.signal(number, lambda *_: container.ask_to_stop())
         return container.wait()
 
 
