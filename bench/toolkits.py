@@ -16,7 +16,14 @@ import yaml
 
 CORES = len(os.sched_getaffinity(0))
 # The upstream release that is compared with, and versions that it is known to load with.
-UPSTREAM = ("pragmatiq[train]==1.1.0", "torch==2.13.0", "numpy<2", "pyarrow<22", "ml-dtypes<0.6")
+UPSTREAM = (
+    "pragmatiq[train,serve]==1.1.0",
+    "torch==2.13.0",
+    "numpy<2",
+    "pyarrow<22",
+    "ml-dtypes<0.6",
+    "onnxruntime<1.31",
+)
 
 
 class Sizes(NamedTuple):
@@ -56,9 +63,14 @@ class Toolkit:
         work.mkdir(parents=True)
         config = work / "pretrain.yaml"
         config.write_text(yaml.safe_dump({**settings, **self.pretrain_settings}), encoding="utf-8")
-        where = ("--name", "bench", "--runs-root", work)
+        run = self.run_of(work)
+        where = ("--name", run.name, "--runs-root", run.parent)
         _run(*self.program, "pretrain", tok, *where, "--model-size", model_size, "--config", config)
-        return self.last_speed(work / "bench" / "metrics.jsonl")
+        return self.last_speed(run / "metrics.jsonl")
+
+    def run_of(self, work: Path) -> Path:
+        """The run that :meth:`pretrain` leaves in ``work``."""
+        return work / "bench"
 
     def last_speed(self, metrics: Path) -> float:
         """The newest report of speed in a metrics file, which may hold other lines after it."""
@@ -82,14 +94,10 @@ def ours(precision: str = "auto") -> Toolkit:
 
 
 def upstream(environment: Path, name: str = "upstream", tokenize_options: tuple[str, ...] = ()) -> Toolkit:
-    """The upstream toolkit in a virtual environment of its own, which is made on first use."""
-    if not (environment / "ready").exists():
-        venv.create(environment, with_pip=True, clear=True)
-        _run(environment / "bin" / "pip", "install", "-q", *UPSTREAM)
-        (environment / "ready").touch()
+    """The upstream toolkit's command line, from :func:`upstream_environment`."""
     return Toolkit(
         name=name,
-        program=(str(environment / "bin" / "pragmatiq"),),
+        program=(str(upstream_environment(environment) / "bin" / "pragmatiq"),),
         manifest="shard_manifest.json",
         events_key="total_events",
         tokens_key="total_tokens",
@@ -97,6 +105,16 @@ def upstream(environment: Path, name: str = "upstream", tokenize_options: tuple[
         pretrain_settings={"grad_accum_steps": 1},
         tokenize_options=tokenize_options,
     )
+
+
+def upstream_environment(folder: Path) -> Path:
+    """The virtual environment ``folder`` with the upstream toolkit, made on first use; a link to one is followed."""
+    environment = folder.resolve()
+    if not (environment / "ready").exists():
+        venv.create(environment, with_pip=True, clear=True)
+        _run(environment / "bin" / "pip", "install", "-q", *UPSTREAM)
+        (environment / "ready").touch()
+    return environment
 
 
 def versions(python: str | Path, *packages: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from bench import toolkits
 from bench.report import machine
 from bench.serving import sources
 from bench.serving.bar import READY_STRINGS, rows
@@ -27,7 +28,7 @@ from bench.serving.plot import draw
 from bench.serving.ready import seconds_to_ready
 from bench.serving.records import Crowd
 from bench.serving.report import Report
-from bench.serving.servers import OURS, UPSTREAM, Contestant, Fleet, upstream_script
+from bench.serving.servers import OURS, UPSTREAM, Contestant, Fleet
 from bench.serving.sources import Sources
 from bench.toolkits import versions
 from builder.runs import load_run
@@ -57,19 +58,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(options: Options) -> Report:
     """Everything that ``options`` ask for."""
-    script = upstream_script(options.upstream_script) if options.vs_upstream else None
     work = options.work.absolute()
+    upstream = (options.upstream_environment or work / "upstream") if options.vs_upstream else None
     program = perf_analyzer(work / "perf_analyzer")
-    found = _sources(options, work)
+    found = _sources(options, work, upstream)
     about = _about(options)
     crowd = Crowd(found.records, options.seed)
     peak = matmul_peak()
     ready = _ready(options, found, work) if options.preset != "quick" else []
-    with Fleet(found, work, script, options.upstream_work or work / "upstream") as fleet:
+    with Fleet(found, work, upstream) as fleet:
         effort = Effort(options.seconds, options.requests, options.rounds)
         bench = Bench(fleet, program, crowd, effort, work, options.seed)
         differences = {}
-        for variant in options.variants if script else ():
+        for variant in options.variants if upstream else ():
             ours, other = Contestant(OURS, variant), Contestant(UPSTREAM, variant)
             differences[f"{ours}, {other}"] = bench.same_answers(ours, other, SAME_ANSWERS)
         results = bench.run(_plan(options), _tell)
@@ -91,12 +92,13 @@ def _tell(what: str) -> None:
     stderr.print(what, style="dim", highlight=False)
 
 
-def _sources(options: Options, work: Path) -> Sources:
+def _sources(options: Options, work: Path, upstream: Path | None) -> Sources:
     if options.given is not None:
         return sources.given(options.given, options.variants)
+    toolkit = toolkits.upstream(upstream) if upstream else toolkits.ours()
     if options.preset == "quick":
-        return sources.made(work, options.variants, size="nano", users=10)
-    return sources.made(work, options.variants)
+        return sources.made(work, options.variants, toolkit, size="nano", users=10)
+    return sources.made(work, options.variants, toolkit)
 
 
 def _plan(options: Options) -> list[tuple[Cell, list[Contestant]]]:

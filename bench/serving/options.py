@@ -19,8 +19,7 @@ class Options:
 
     preset: str
     vs_upstream: bool
-    upstream_script: Path
-    upstream_work: Path | None
+    upstream_environment: Path | None
     given: Path | None
     work: Path
     variants: list[str]
@@ -44,9 +43,7 @@ def parse(arguments: Sequence[str] | None, description: str | None) -> Options:
     add = parser.add_argument
     add("--preset", choices=PRESETS, default="bar", help="bar: what the bar needs (default); full: all; quick: a trial")
     add("--vs-upstream", action="store_true", help="measure upstream's own serving code in turns with ours")
-    script = SHARED / "bench" / "upstream_triton.py"
-    add("--upstream-script", type=Path, default=script, help="script that serves upstream (%(default)s)")
-    add("--upstream-work", type=Path, help="folder of upstream's environments (default: upstream/ in --work)")
+    add("--upstream-environment", type=Path, help="upstream's virtual environment (default: made in --work)")
     add("--given", type=Path, help="folder of runs and records (default: ../shared/bench; without it they are made)")
     add("--work", type=Path, default=Path(".bench"), help="folder of everything fetched and made (%(default)s)")
     add("--variants", type=_Names(VARIANTS), default=list(VARIANTS), help="text variants, separated by commas")

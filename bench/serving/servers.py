@@ -1,16 +1,9 @@
 """The servers that are compared, side by side on one machine: ours over exported runs, and upstream over the same."""
 
-import http.client
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tritonclient.grpc as grpc
@@ -22,14 +15,12 @@ from bench.serving.errors import BenchError
 from bench.serving.records import to_json
 from bench.serving.repositories import without_empty_scores
 from bench.serving.sources import Sources, calibration
+from bench.serving.upstream import MODEL, upstream_server
 from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.embedded import TritonServer
-from pragmatiq_triton.embedded.ports import reserve_ports
 from pragmatiq_triton.records import Record
 
 OURS, UPSTREAM = "ours", "upstream"
-_INSTALL_SECONDS = 3600
-_STOP_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -74,13 +65,15 @@ class Endpoint:
 
 
 class Fleet:
-    """Servers, each started when it is first asked for and stopped with the fleet."""
+    """Servers, each started when it is first asked for and stopped with the fleet.
 
-    def __init__(self, sources: Sources, work: Path, upstream_script: Path | None, upstream_work: Path) -> None:
+    ``upstream``: the virtual environment of the upstream toolkit; None where it is not measured.
+    """
+
+    def __init__(self, sources: Sources, work: Path, upstream: Path | None) -> None:
         self._sources = sources
         self._work = work
-        self._upstream_script = upstream_script
-        self._upstream_work = upstream_work
+        self._upstream = upstream
         self._running: dict[Contestant, Endpoint] = {}
         self._repositories: dict[tuple[str, str], Path] = {}
         self._stack = ExitStack()
@@ -118,20 +111,13 @@ class Fleet:
         return endpoint(server)
 
     def _start_upstream(self, contestant: Contestant) -> Endpoint:
-        if self._upstream_script is None:
+        if self._upstream is None:
             raise BenchError("upstream is not to be measured")
-        folder = _folder_of_its_own(self._upstream_work, contestant.variant)
-        ports = reserve_ports("127.0.0.1", (0, 0, 0))
-        options = zip(("--http", "--grpc", "--metrics"), map(str, ports), strict=True)
-        command = [sys.executable, self._upstream_script, "--run", self._sources.runs[contestant.variant]]
-        words = [*map(str, command), "--work", str(folder), *(word for option in options for word in option)]
-        log = folder / "server.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-        self._stack.callback(_stop, process)
-        _wait_until_ready(process, ports[0], log)
-        target = Target(f"127.0.0.1:{ports[1]}", "upstream", "records_json")
-        return Endpoint(target, "embeddings", process.pid, as_list=True)
+        folder = self._work / "upstream_servers" / contestant.variant
+        folder.mkdir(parents=True, exist_ok=True)
+        server = upstream_server(self._sources.runs[contestant.variant], folder, self._upstream)
+        self._stack.enter_context(server)
+        return Endpoint(Target(server.grpc_url, MODEL, "records_json"), "embeddings", server.pid, as_list=True)
 
 
 def serve(repository: Path, extra_args: Sequence[str] = ()) -> TritonServer:
@@ -142,44 +128,3 @@ def serve(repository: Path, extra_args: Sequence[str] = ()) -> TritonServer:
 def endpoint(server: TritonServer) -> Endpoint:
     """A running server of ours, over gRPC."""
     return Endpoint(Target(server.grpc_url, "scoring", "record"), "embedding", server.pid, as_list=False)
-
-
-def upstream_script(path: Path) -> Path:
-    if not path.is_file():
-        raise BenchError(f"{path}: the script that serves upstream is not there: name it with --upstream-script")
-    return path
-
-
-def _folder_of_its_own(work: Path, variant: str) -> Path:
-    """A folder for one upstream server that shares the two environments of ``work`` with the others."""
-    folder = work / "servers" / variant
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("server", "upstream"):
-        environment = (work / name).absolute()
-        environment.mkdir(exist_ok=True)
-        if not (folder / name).exists():
-            (folder / name).symlink_to(environment)
-    return folder
-
-
-def _wait_until_ready(process: "subprocess.Popen[Any]", port: int, log: Path) -> None:
-    deadline = time.monotonic() + _INSTALL_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        with suppress(OSError, http.client.HTTPException):
-            connection.request("GET", "/v2/models/upstream/ready")
-            if connection.getresponse().status == 200:
-                return
-        connection.close()
-        time.sleep(0.2)
-    raise BenchError(f"upstream's server did not come up:\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
-
-
-def _stop(process: "subprocess.Popen[Any]") -> None:
-    """End the server and its models' processes."""
-    process.send_signal(signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(_STOP_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.quality import ROOT, pragmatiq
 from bench.serving.errors import BenchError
 from bench.serving.records import read_records
+from bench.toolkits import Toolkit
 from pragmatiq_triton.records import Record
 
 VARIANTS = {"bpe": "tokenizer_bpe.yaml", "embed": "tokenizer_hash.yaml"}
@@ -34,8 +35,11 @@ def given(folder: Path, variants: Sequence[str]) -> Sources:
     return Sources(runs, read_records(files), folder.parent / "data" / "synth_300")
 
 
-def made(work: Path, variants: Sequence[str], size: str = "small", users: int = USERS) -> Sources:
-    """Runs of ``size`` that hardly learned anything, which costs the server the same; kept in ``work``."""
+def made(work: Path, variants: Sequence[str], toolkit: Toolkit, size: str = "small", users: int = USERS) -> Sources:
+    """Runs of ``size`` that ``toolkit`` trains for two steps, which costs the server the same; kept in ``work``.
+
+    Only upstream's own runs can be served by both sides.
+    """
     raw, file = work / f"synth_{users}", work / f"synth_{users}.jsonl"
     if not (raw / "labels").exists():
         pragmatiq("synth", "--out", raw, "--users", str(users))
@@ -43,13 +47,12 @@ def made(work: Path, variants: Sequence[str], size: str = "small", users: int = 
         pragmatiq("records", raw, "--out", file)
     runs = {}
     for variant in variants:
-        tok = work / f"tok_{variant}_{users}"
-        if not (tok / "meta.json").exists():
-            pragmatiq("tokenize", raw, "--out", tok, "--config", ROOT / "configs" / "data" / VARIANTS[variant])
-        runs[variant] = run = work / "runs" / f"{variant}_{size}_{users}"
-        if not (run / "checkpoints" / "last").exists():
-            where = ("--name", run.name, "--runs-root", run.parent, "--resume", "auto")
-            pragmatiq("pretrain", tok, *where, "--model-size", size, "--max-steps", "2")
+        folder = work / "runs" / f"{toolkit.name}_{variant}_{size}_{users}"
+        runs[variant] = run = toolkit.run_of(folder)
+        if not any(run.glob("checkpoints/last*")):
+            tok = work / f"tok_{toolkit.name}_{variant}_{users}"
+            toolkit.tokenize(raw, tok, "--config", ROOT / "configs" / "data" / VARIANTS[variant])
+            toolkit.pretrain(tok, folder, size, {"max_steps": 2, "log_every": 1, "accelerator": "cpu"})
     return Sources(runs, read_records([file]), raw)
 
 

@@ -45,8 +45,8 @@ def finetune_command(
     method: Annotated[
         Method | None,
         typer.Option(
-            help="probe: a classifier on the frozen network, many tasks for one forward. hybrid: beside it an "
-            "analyst's features, computed from the same record. lora: adapters that change the network for this task "
+            help="probe: a classifier on the frozen network, many tasks for one forward. hybrid: beside it recency, counts, "
+            "gaps and numeric statistics of the same history. lora: adapters that change the network for this task "
             "alone, and cost a model of their own. Default: probe, or what the config says."
         ),
     ] = None,
@@ -106,7 +106,8 @@ def evaluate_command(
 ) -> None:
     """Measure a head on rows that it has not seen, against two baselines, with intervals over users.
 
-    The baselines, raw counts and an analyst's features, are fitted to the same rows. A difference is called better or
+    The baselines, raw counts and plain features of the history (recency, counts, gaps, statistics of numeric fields; no
+    category and no attribute), are fitted to the same rows. A difference is called better or
     worse only where its 95 % interval leaves out zero. The numbers go into the model card at the next export.
     """
     import msgspec

@@ -13,7 +13,7 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Everything that fine-tuning can be told."""
 
     method: Method = "probe"
-    """probe: a classifier on the frozen network; hybrid: beside an analyst's features; lora: adapters of its own."""
+    """probe: a classifier on the frozen network; hybrid: beside features of the history; lora: adapters of its own."""
     classifier: Literal["auto", "logistic", "boosting"] = "auto"
     """Of a probe; auto takes the one with the smaller log loss for users not seen."""
     split: SplitSettings = field(default_factory=SplitSettings)

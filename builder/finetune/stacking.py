@@ -1,4 +1,4 @@
-"""The hybrid classifier: boosted trees on an analyst's features, and the network's vectors on top of their logit."""
+"""The hybrid classifier: boosted trees on features of the history, and the network's vectors on top of their logit."""
 
 from typing import Any
 

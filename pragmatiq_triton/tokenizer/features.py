@@ -1,4 +1,4 @@
-"""What an analyst would read off a history by hand: recency, frequency, gaps, and the numeric fields' statistics.
+"""Plain features of a history: recency, frequency, gaps, and the numeric fields' statistics.
 
 One function for training and serving, over any bank's fields: the tokenizer has found out which are numbers.
 """

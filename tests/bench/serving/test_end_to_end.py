@@ -33,11 +33,16 @@ def test_a_quick_run_measures_every_cell_and_ends_without_errors(tmp_path, monke
     assert "warm, 16 events, 8 callers" in capsys.readouterr().out
 
 
-def test_upstream_without_its_script_is_refused_before_anything_is_fetched(tmp_path):
-    missing = tmp_path / "script.py"
-    with pytest.raises(SystemExit, match=f"{missing}.*--upstream-script"):
-        main(["--vs-upstream", "--upstream-script", str(missing), "--work", str(tmp_path / "work")])
-    assert not (tmp_path / "work").exists()
+@pytest.mark.slow
+@pytest.mark.triton
+def test_upstream_is_measured_on_a_machine_where_nothing_is_prepared(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.serving.options.SHARED", tmp_path / "nothing")
+    monkeypatch.chdir(tmp_path)
+    main(["--vs-upstream", "--preset", "quick", "--json", "report.json"])
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert {cell["variant"] for cell in report["cells"] if cell["toolkit"] == "upstream"} == {"bpe", "embed"}
+    assert len(report["largest_difference"]) == 2
+    assert max(report["largest_difference"].values()) < 1e-4
 
 
 def test_a_folder_without_runs_is_refused_by_name(tmp_path, monkeypatch):
