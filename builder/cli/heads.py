@@ -45,9 +45,9 @@ def finetune_command(
     method: Annotated[
         Method | None,
         typer.Option(
-            help="probe: a classifier on the frozen network, many tasks for one forward. hybrid: beside it recency, counts, "
-            "gaps and numeric statistics of the same history. lora: adapters that change the network for this task "
-            "alone, and cost a model of their own. Default: probe, or what the config says."
+            help="probe: a classifier on the frozen network, many tasks for one forward. hybrid: beside it recency, "
+            "counts, gaps and numeric statistics of the same history. lora: adapters that change the network for this "
+            "task alone, and cost a model of their own. Default: probe, or what the config says."
         ),
     ] = None,
     config: Config = None,
