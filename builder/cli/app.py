@@ -11,7 +11,8 @@ The way: synth (or your parquet) -> validate -> tokenize -> pretrain -> finetune
 score; warm fills a server's event cache before it starts, image builds the container image.
 
 Exit codes: 0 done; 1 other error; 2 wrong option or setting; 3 bad input data; 4 a run, data set or repository that is
-damaged or does not match; 5 something is not installed; 6 the server failed or cannot be reached; 130 interrupted.
+damaged or does not match; 5 something is not installed; 6 the server failed or cannot be reached; 130 interrupted
+(143: by SIGTERM, 129: by SIGHUP).
 """
 
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

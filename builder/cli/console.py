@@ -1,11 +1,13 @@
 """What the commands share: progress on standard error, results on standard output, errors as one line."""
 
 import json
+import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -31,16 +33,45 @@ EXTRA_OF = {
     "google": "client",
 }
 
-stderr = Console(stderr=True)
-stdout = Console()
+# What users name is shown as it is: a path "R[/x]" is no markup, ":bank:" no picture.
+stderr = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+stdout = Console(markup=False, highlight=False, emoji=False)
+
+SECONDS_PER_LINE = 10.0
+"""Where there is no terminal, a stage tells how far it is at most this often."""
 
 
 class RichProgress:
-    """Draws stages as bars with counts, the newest note and the time that is left."""
+    """Stages as bars on a terminal, and as plain lines where standard error is a file or a pipe."""
+
+    def __init__(self) -> None:
+        self._shown = _Bars() if stderr.is_terminal and sys.stderr.isatty() else _Lines()
+
+    def stage(self, title: str, total: int | None) -> None:
+        self._shown.stage(title, total)
+
+    def advance(self, steps: int, note: str = "") -> None:
+        self._shown.advance(steps, note)
+
+    def say(self, line: str) -> None:
+        stderr.print(line)
+
+    def __enter__(self) -> Self:
+        self._shown.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._shown.stop()
+
+
+class _Bars:
+    """Bars with counts, the newest note and the time that is left."""
 
     def __init__(self) -> None:
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -48,6 +79,9 @@ class RichProgress:
             console=stderr,
         )
         self._newest = self._bars.add_task("", visible=False, note="")
+
+    def start(self) -> None:
+        self._bars.start()
 
     def stage(self, title: str, total: int | None) -> None:
         self._newest = self._bars.add_task(title, total=total, note="")
@@ -57,14 +91,43 @@ class RichProgress:
         if note:
             self._bars.update(self._newest, note=note)
 
-    def __enter__(self) -> "RichProgress":
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def stop(self) -> None:
         self._bars.stop()
+
+
+class _Lines:
+    """A line when a stage begins, one every :data:`SECONDS_PER_LINE` seconds, and one at its end if that took long."""
+
+    def __init__(self) -> None:
+        self._title, self._done, self._note = "", 0, ""
+        self._total: int | None = None
+        self._told, self._untold = time.monotonic(), False
+
+    def start(self) -> None:
+        pass
+
+    def stage(self, title: str, total: int | None) -> None:
+        self.stop()
+        self._title, self._total, self._done, self._note = title, total, 0, ""
+        self._told, self._untold = time.monotonic(), False
+        stderr.print(title if total is None else f"{title}: {total:,} to do")
+
+    def advance(self, steps: int, note: str = "") -> None:
+        self._done += steps
+        self._note = note or self._note
+        if time.monotonic() - self._told < SECONDS_PER_LINE:
+            self._untold = bool(self._note)
+        else:
+            self._tell()
+
+    def stop(self) -> None:
+        if self._untold:
+            self._tell()
+
+    def _tell(self) -> None:
+        of = "" if self._total is None else f" of {self._total:,}"
+        stderr.print(f"{self._title}: {self._done:,}{of}{', ' if self._note else ''}{self._note}")
+        self._told, self._untold = time.monotonic(), False
 
 
 def show(title: str, values: Mapping[str, Any], as_json: bool) -> None:
@@ -78,9 +141,21 @@ def show(title: str, values: Mapping[str, Any], as_json: bool) -> None:
     stdout.print(table)
 
 
+class Stopped(BaseException):
+    """A signal asked the command to end; raised in the main thread, so that what is half done is cleaned up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
 @contextmanager
 def errors_as_exit_codes() -> Iterator[None]:
-    """Turn the project's errors into one line on standard error and their exit code; other errors are bugs and show."""
+    """Turn the project's errors into one line on standard error and their exit code; other errors are bugs and show.
+
+    SIGTERM and SIGHUP end a command as Ctrl-C does: by an exception, with 128 and the signal's number as exit code.
+    """
+    raising = _raise_on_signals()
     try:
         yield
     except ModuleNotFoundError as error:
@@ -93,8 +168,31 @@ def errors_as_exit_codes() -> Iterator[None]:
     except KeyboardInterrupt:
         stderr.print("interrupted")
         raise SystemExit(130) from None
+    except Stopped as stopped:
+        stderr.print(f"stopped by {stopped}")
+        raise SystemExit(stopped.exit_code) from None
+    except SystemExit as end:
+        # What typer makes of Ctrl-C.
+        if end.code == 130:
+            stderr.print("interrupted")
+        raise
+    finally:
+        for number in raising:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _raise_on_signals() -> list[signal.Signals]:
+    """Which signals now raise :class:`Stopped`; one that was ignored from the start, as under nohup, stays ignored."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        raise Stopped(number)
+
+    ending = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    for number in ending:
+        signal.signal(number, stop)
+    return ending
 
 
 def _fail(error: PragmatiqError) -> None:
-    stderr.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+    stderr.print(f"error: {error}", style="red")
     raise SystemExit(error.exit_code)

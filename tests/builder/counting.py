@@ -1,7 +1,9 @@
 """A progress that remembers what it heard."""
 
+from builder.progress import Silent
 
-class Counting:
+
+class Counting(Silent):
     """The newest stage's total, and the steps of all stages."""
 
     def __init__(self) -> None:

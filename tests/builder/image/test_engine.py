@@ -6,6 +6,7 @@ from docker.context import ContextAPI
 
 from builder.image.engine import build_image
 from builder.image.plan import Base, Extras, ImagePlan
+from builder.progress import Silent
 from pragmatiq_triton.errors import ArtifactError, ConfigError, MissingDependencyError, PragmatiqError, ServerError
 from tests.builder.image.small_checkout import TAG, make_repository, make_snapshot
 from tests.builder.image.stand_in import DROP
@@ -13,7 +14,7 @@ from tests.builder.image.stand_in import DROP
 RUN_LINES = [f"line {number}" for number in range(30)]
 
 
-class Heard:
+class Heard(Silent):
     """Progress that remembers: by stage its steps, and the notes."""
 
     def __init__(self):
