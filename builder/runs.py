@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from builder.network import MaskedValueHead, NetworkConfig, PragmaNetwork
-from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.errors import ArtifactError, NotFiniteError
 from pragmatiq_triton.tokenizer import Vocabulary
 
 FORMAT = "1"
@@ -193,6 +193,11 @@ def _load_weights(module: nn.Module, state: Mapping[str, Tensor], file: Path) ->
         module.load_state_dict(state, strict=True)
     except RuntimeError as error:
         raise _damaged(file, error) from error
+    for name, tensor in module.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise NotFiniteError(
+                f"{file}: the weight {name} holds NaN or infinity; restore the run from a backup or train it again"
+            )
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from builder.records import read_records
 from pragmatiq_triton.batch import Float32, Token, UserFeatures, collate, newest_events
 from pragmatiq_triton.cache_folder import make_cache_folder
 from pragmatiq_triton.errors import ArtifactError, RecordError
+from pragmatiq_triton.finite import require_finite
 from pragmatiq_triton.scorer import Scorer
 from pragmatiq_triton.scorer.sessions import EVENT_ENCODER
 from pragmatiq_triton.serving.embedding import TextEmbedderStage
@@ -154,6 +155,7 @@ class _EventEncoder:
             event_keys=batch.event_keys[rows],
         )
         vectors = self._scorer.event_vectors(collate([new], [self._text_vectors(new)] if self._embedder else []))
+        require_finite("the events' vectors", vectors, "the repository is damaged; export the run again")
         cache.put(new.event_keys, vectors)
         return len(rows)
 

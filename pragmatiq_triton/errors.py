@@ -42,6 +42,13 @@ class ArtifactError(PragmatiqError):
     exit_code = 4
 
 
+class NotFiniteError(ArtifactError):
+    """A number that is NaN or infinite where a vector or a score should be: damaged weights, tables or vectors.
+
+    The message names what is not finite; a server answers with it, so there it holds nothing of a caller's data.
+    """
+
+
 class MissingDependencyError(PragmatiqError):
     """A package, model or system library that is not here; the message names what to install."""
 

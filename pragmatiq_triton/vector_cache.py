@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pragmatiq_triton.batch import Float32, Int64, UInt64
+from pragmatiq_triton.finite import not_finite_rows
 
 ENTRY_BYTES = 256
 """What an entry holds beside its vector: its key, twice, its place and its last use, in a dictionary and two arrays."""
@@ -135,6 +136,8 @@ class VectorCache:
             )
         if len(set(as_bytes(keys))) < n:
             raise ValueError(f"{path}: expected keys that are all different")
+        if len(wrong := not_finite_rows(vectors)):
+            raise ValueError(f"{path}: {len(wrong)} of {n} vectors hold NaN or infinity; none of the file is taken in")
         if not make_room:
             new = np.flatnonzero([name not in self._rows for name in as_bytes(keys)])
             new = new[max(0, len(new) - (self.capacity - len(self))) :]

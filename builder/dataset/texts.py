@@ -15,6 +15,7 @@ from builder.dataset.arrays import map_array
 from builder.progress import Progress, Silent
 from pragmatiq_triton.batch import Float32, cu_seqlens
 from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.finite import require_finite
 from pragmatiq_triton.text_encoders import TextEncoder
 
 CHUNK_TEXTS = 1_024
@@ -105,13 +106,18 @@ class TextStore:
         return [blob[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(bounds)]
 
     def vectors(self, numbers: npt.NDArray[np.integer]) -> Float32:
-        """Frozen vectors of the strings with these numbers: float32 [n, dim]."""
+        """Frozen vectors of the strings with these numbers: float32 [n, dim].
+
+        Raises :class:`ArtifactError` where strings have none yet, or one that is not finite.
+        """
         if not self.is_complete:
             raise ArtifactError(
                 f"{self.folder}: {self._state['embedded']} of {len(self)} strings are embedded; "
                 "run `pragmatiq tokenize` again with the same options, it goes on where it stopped"
             )
-        return np.asarray(map_array(self.folder / "vectors.npy")[numbers], np.float32)
+        vectors = np.asarray(map_array(self.folder / "vectors.npy")[numbers], np.float32)
+        require_finite(str(self.folder / "vectors.npy"), vectors, "remove the folder and tokenize again")
+        return vectors
 
     def link(self, folder: Path) -> None:
         """Make the finished store appear at ``folder`` too: by hard links where the file system has them."""
@@ -125,7 +131,10 @@ class TextStore:
                 shutil.copyfile(self.folder / name, folder / name)
 
     def embed(self, encoder: TextEncoder, progress: Progress = Silent()) -> None:
-        """Compute the vectors that are still missing; what is done stays done if this is interrupted."""
+        """Compute the vectors that are still missing; what is done stays done if this is interrupted.
+
+        Raises :class:`~pragmatiq_triton.errors.NotFiniteError` for a vector with NaN or infinity, naming its string.
+        """
         done = int(self._state["embedded"])
         progress.stage("Embedding distinct strings", len(self))
         progress.advance(done)
@@ -134,7 +143,14 @@ class TextStore:
         vectors = np.lib.format.open_memmap(self.folder / "vectors.npy", "r+")
         while done < len(self):
             texts = self.texts(done, min(done + CHUNK_TEXTS, len(self)))
-            vectors[done : done + len(texts)] = encoder.encode(texts)
+            computed = encoder.encode(texts)
+            require_finite(
+                f"vectors of text encoder {encoder.name!r}",
+                computed,
+                "its model or table is damaged: restore it",
+                texts,
+            )
+            vectors[done : done + len(texts)] = computed
             vectors.flush()
             done += len(texts)
             self._state["embedded"] = done

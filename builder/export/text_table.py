@@ -2,9 +2,11 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from builder.dataset.texts import TextStore
 from builder.runs import Run
@@ -55,7 +57,13 @@ def _known(store: TextStore | None, text_vectors: Path | None, text_dim: int) ->
     # Training's own vectors win: they are what the network was fitted to.
     seen = set(texts)
     new = [i for i, text in enumerate(more) if text not in seen]
-    return texts + [more[i] for i in new], np.concatenate([vectors, more_vectors[new].astype(np.float32)])
+    return texts + [more[i] for i in new], np.concatenate([vectors, _as_float32(more_vectors[new])])
+
+
+def _as_float32(vectors: npt.NDArray[Any]) -> Float32:
+    """What a float64 beyond float32's range becomes is infinite, and refused where the table is written."""
+    with np.errstate(over="ignore"):
+        return vectors.astype(np.float32)
 
 
 def _with_local_model(

@@ -18,6 +18,7 @@ from builder.network import PragmaNetwork
 from builder.progress import Progress
 from builder.runs import Run, weights_hash
 from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.finite import require_finite
 from pragmatiq_triton.scorer import Scorer
 from pragmatiq_triton.serving.stage import threads_of
 from pragmatiq_triton.tokenizer import Tokenizer
@@ -55,6 +56,9 @@ def encode_rows(
             inputs = head_inputs(data, rows, scorer, max_events=max_events, progress=progress)
         if kept:
             inputs.save(kept, key)
+    for name in ("user_embedding", "event_state"):
+        # Features may be NaN, unknown; a classifier would take a vector's NaN for the same.
+        require_finite(name, getattr(inputs, name), "the run's weights or text vectors are damaged")
     return LabelledInputs(inputs, feature_names, rows.labels, users_of(data, rows))
 
 

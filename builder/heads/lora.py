@@ -103,6 +103,8 @@ def load_adapters(path: Path, base_hash: str) -> Adapters:
         weights = {name: Adapter(tensors[f"{name}.down"], tensors[f"{name}.up"]) for name in names}
         adapters = Adapters(float(metadata["alpha"]), weights)
         _require(path, "rank", metadata["rank"], str(adapters.rank), "restore it or fit the adapters anew")
+        if wrong := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
+            raise ValueError(f"{wrong[0]} holds NaN or infinity")
     except (OSError, SafetensorError, KeyError, ValueError, StopIteration) as error:
         state = "cannot be read" if path.exists() else "is missing"
         raise ArtifactError(

@@ -24,6 +24,7 @@ class Linear:
     def __post_init__(self) -> None:
         _require_vectors(np.float32, mean=self.mean, scale=self.scale, weights=self.weights)
         _require(bool(np.all(np.isfinite([self.mean, self.scale, self.weights]))), "expected finite numbers")
+        _require(bool(np.isfinite(self.bias)), f"bias must be finite, got {self.bias}")
         _require(bool(np.all(self.scale > 0)), "scale must be positive")
 
     @property
@@ -52,6 +53,8 @@ class Trees:
     base: float
 
     def __post_init__(self) -> None:
+        _require(bool(np.isfinite(self.base)), f"base must be finite, got {self.base}")
+        _require(not np.isinf(self.value).any(), "value must be finite")
         children = {"true_child": self.true_child, "false_child": self.false_child}
         _require_vectors(np.int32, tree=self.tree, feature=self.feature, **children)
         _require_vectors(np.float32, threshold=self.threshold, value=self.value)

@@ -115,6 +115,13 @@ class Trainer:
         return {f"val_{name}": value for name, value in averages.means().items()}
 
     def save(self) -> None:
+        """Replace the checkpoint; :class:`DataError` for weights that are not finite, which leaves it as it is."""
+        for name, parameter in self.model.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise DataError(
+                    f"step {self.step}: the weight {name} is no longer finite; no checkpoint was written, the last "
+                    "good one stays: lower lr_muon and lr_adamw, or look for text vectors that are not finite"
+                )
         info = runs.ModelInfo(self.model.network.config, self.data.tokenizer_hash, self.data.text_encoder)
         state = {
             "step": self.step,
@@ -158,7 +165,7 @@ class Trainer:
                 optimizer.step()
         else:
             self.skipped += 1
-            if self.skipped == settings.max_skipped:
+            if self.skipped == settings.max_skipped or self.skipped == settings.max_steps:
                 raise DataError(
                     f"step {self.step}: loss or gradient was not finite {self.skipped} times in a row; "
                     "lower lr_muon and lr_adamw, or look for text vectors that are not finite"

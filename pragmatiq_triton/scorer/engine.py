@@ -9,6 +9,8 @@ from time import perf_counter
 import numpy as np
 
 from pragmatiq_triton.batch import Batch, Float32, Int64, Token, cu_seqlens
+from pragmatiq_triton.errors import NotFiniteError
+from pragmatiq_triton.finite import not_finite_rows
 from pragmatiq_triton.scorer.checks import check_event_keys, check_event_lengths, check_profiles, check_tokens
 from pragmatiq_triton.scorer.fair_queue import Chunk, Done, FairQueue, History, Job, PendingEvent, lay_out
 from pragmatiq_triton.scorer.scorer import Embeddings, Scorer
@@ -149,18 +151,28 @@ class ScoringEngine:
         """Encode a chunk; what is returned hands the vectors to the requests that wait for them."""
         started = perf_counter()
         error: Exception | None = None
+        wrong: list[int] = []
         vectors: Float32 = np.zeros((len(events), self._scorer.dim), np.float32)
         try:
             tokens, texts = lay_out(events)
             vectors = self._scorer.encode_events(tokens, texts if self._scorer.text_dim else None)
-            self.cache.put(as_numbers(b"".join(event.key for event in events)), vectors)
+            wrong = not_finite_rows(vectors).tolist()
+            good = [row for row in range(len(events)) if row not in wrong]
+            self.cache.put(as_numbers(b"".join(events[row].key for row in good)), vectors[good])
         except Exception as caught:
             error = caught
+        # Of a chunk, only the requests whose own event it is suffer.
+        errors = [error] * len(events)
+        for row in wrong:
+            errors[row] = NotFiniteError(
+                "an event's vector is not finite (NaN or infinity): the event encoder or a text vector is damaged; "
+                "export the run again"
+            )
         ended = perf_counter()
 
         def settle() -> None:
             self.timings.add_graph("events", ended - started)
-            for event, vector in zip(events, vectors, strict=True):
+            for event, vector, error in zip(events, vectors, errors, strict=True):
                 del self._pending[event.key]
                 for job, row in event.places:
                     job.event_vectors[row] = vector

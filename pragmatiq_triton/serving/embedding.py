@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from pragmatiq_triton.batch import Float32
-from pragmatiq_triton.errors import ArtifactError, DataError
+from pragmatiq_triton.errors import ArtifactError, DataError, NotFiniteError
 from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
 from pragmatiq_triton.serving.stage import Reply, Stage, threads_of, whole_number
 from pragmatiq_triton.tensors import TEXT_VECTORS, Arrays, unpack_texts
@@ -89,13 +89,13 @@ class TextEmbedderStage(Stage):
         texts = list({text: None for one in opened for text in one.missing})
         try:
             vectors = dict(zip(texts, self._encoder.encode(texts), strict=True))
-        except (DataError, UnicodeDecodeError) as error:
+        except (DataError, NotFiniteError, UnicodeDecodeError) as error:
             if len(opened) > 1:
                 for one in opened:
                     self._answer([one])
             else:
-                is_data = isinstance(error, DataError)
-                opened[0].reply(error if is_data else DataError(f"texts: expected UTF-8: {error}"))
+                is_utf8 = not isinstance(error, UnicodeDecodeError)
+                opened[0].reply(error if is_utf8 else DataError(f"texts: expected UTF-8: {error}"))
             return
         for one in opened:
             for text, places in one.missing.items():

@@ -10,6 +10,8 @@ import numpy as np
 
 from pragmatiq_triton.batch import Batch, Float32, collate, newest_events
 from pragmatiq_triton.drain import Drain
+from pragmatiq_triton.errors import NotFiniteError
+from pragmatiq_triton.finite import require_finite
 from pragmatiq_triton.scorer import Embeddings, Scorer, TaskHeads
 from pragmatiq_triton.scorer.engine import ScoringEngine
 from pragmatiq_triton.serving.counted_scores import ScoreCounts
@@ -89,6 +91,22 @@ class ScorerStage(Stage):
         read = [newest_events(user, self._max_events) if self._max_events else user for user, _ in users]
         return collate(read, [vectors for _, vectors in users])
 
+    def _finite_scores(self, found: Embeddings, features: Float32) -> Float32:
+        """The heads' scores; :class:`NotFiniteError` names what is not finite.
+
+        The vectors are looked at first: heads read a NaN as unknown, which is right for a feature, and make a
+        probability of it.
+        """
+        remedy = "a graph of the scorer is damaged; export the run again"
+        for name, vectors in found._asdict().items():
+            require_finite(name, vectors, remedy)
+        scores = self._heads(found, features)
+        wrong = np.flatnonzero(~np.isfinite(scores).all(axis=0))
+        if len(wrong):
+            named = [self._tasks[task].decode() for task in wrong.tolist() if task < len(self._tasks)]
+            raise NotFiniteError(f"scores: {', '.join(named) or 'a task'}: not finite (NaN or infinity); {remedy}")
+        return scores
+
     def _answering(self, features: Float32, reply: Reply, counted: bool) -> Callable[[Embeddings | Exception], None]:
         """What a worker of the engine calls with the embeddings of users with ``features``."""
 
@@ -98,7 +116,7 @@ class ScorerStage(Stage):
                 reply(found)
                 return
             try:
-                scores = self._heads(found, features)
+                scores = self._finite_scores(found, features)
             except Exception as error:
                 reply(error)
                 return

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pragmatiq_triton.cpus import usable_cpus
-from pragmatiq_triton.errors import ConfigError, DataError, PragmatiqError, StoppingError
+from pragmatiq_triton.errors import ConfigError, DataError, NotFiniteError, PragmatiqError, StoppingError
 from pragmatiq_triton.serving.canary import is_canary
 from pragmatiq_triton.serving.metrics import MetricsPublisher, Sample
 from pragmatiq_triton.tensors import Arrays
@@ -149,6 +149,7 @@ class StageModel(ABC):
             self._count("failed", canary)
             what = type(answer).__name__
             pb.Logger.log_error(f"{self.name}: {what}: {answer}")
+            what = str(answer) if isinstance(answer, NotFiniteError) else what
             failure = pb.TritonError(f"{self.name}: internal error: {what}", pb.TritonError.INTERNAL)
             return pb.InferenceResponse(error=failure)
         self._count("answered", canary)

@@ -7,8 +7,11 @@ import numpy as np
 
 from pragmatiq_triton.batch import Float32, Int64, UInt64
 from pragmatiq_triton.fingerprints import FINGERPRINT_BYTES, secret
+from pragmatiq_triton.finite import require_finite
 from pragmatiq_triton.text_encoders.protocol import TextEncoder
 from pragmatiq_triton.vector_cache import VectorCache, as_numbers
+
+_REMEDY = "the text model or the table of text vectors is damaged; tokenize and export again"
 
 
 class CachedTextEncoder:
@@ -28,9 +31,10 @@ class CachedTextEncoder:
         """Vectors float32 [n, dim] of ``texts``, UTF-8 and all different, to be known from now on.
 
         ``UnicodeDecodeError`` for what is no UTF-8, :class:`~pragmatiq_triton.errors.DataError` for strings that the
-        encoder refuses.
+        encoder refuses, :class:`~pragmatiq_triton.errors.NotFiniteError` for vectors that are not finite.
         """
         vectors = self._encoder.encode([text.decode("utf-8") for text in texts])
+        require_finite("text_vectors", vectors, _REMEDY)
         self.cache.put(self._keys(texts), vectors)
         return vectors
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
+from pragmatiq_triton.finite import require_finite
 from pragmatiq_triton.text_encoders.model_folder import check_revision
 from pragmatiq_triton.text_encoders.protocol import TextEncoder, TextEncoderSpec, shortened
 from pragmatiq_triton.text_encoders.registry import create_text_encoder, register_text_encoder
@@ -23,6 +24,7 @@ from pragmatiq_triton.text_encoders.text_index import TextIndex, mapped
 Vectors = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 
 _VECTORS = "vectors.npy"
+_REMEDY = "compute the vectors again"
 
 
 class TableEncoder:
@@ -68,7 +70,7 @@ class TableEncoder:
         if path.is_dir():
             texts, vectors = TextIndex.load(path), mapped(path / _VECTORS)
         else:
-            texts, vectors = read_table(path)
+            texts, vectors = read_table(path)  # finite; of a mapped table the rows are looked at that are asked for
         try:
             return cls(texts, vectors, fallback)
         except ArtifactError as error:
@@ -117,9 +119,9 @@ def save_table(path: Path, texts: Sequence[str], vectors: Vectors) -> None:
         vectors: float32 or float16 [n, dim], row ``i`` for ``texts[i]``.
 
     Raises:
-        ArtifactError: A string is there twice, or the vectors do not fit the strings.
+        ArtifactError: A string is there twice, the vectors do not fit the strings, or one of them is not finite.
     """
-    _checked(vectors, len(texts))
+    require_finite(str(path), _checked(vectors, len(texts)), _REMEDY, texts)
     index = TextIndex.build(texts)
     if path.suffix == ".npz":
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,6 +142,14 @@ def _checked(vectors: npt.NDArray[Any], n_texts: int) -> Vectors:
 
 
 def read_table(path: Path) -> tuple[list[str], npt.NDArray[Any]]:
+    """The strings and the vectors of an .npz file; :class:`ArtifactError` where it is damaged or not all finite."""
+    texts, vectors = _read_arrays(path)
+    if vectors.ndim == 2 and vectors.dtype.kind == "f" and len(vectors) == len(texts):
+        require_finite(f"{path}: vectors", vectors, _REMEDY, texts)
+    return texts, vectors
+
+
+def _read_arrays(path: Path) -> tuple[list[str], npt.NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             texts, vectors = arrays["texts"], arrays["vectors"]

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from builder import runs
 from builder.network import MaskedValueHead, NetworkConfig, PragmaNetwork
 from builder.runs import ModelInfo, create_run, has_checkpoint, load_run, load_trainer, save_checkpoint
-from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.errors import ArtifactError, NotFiniteError
 from tests.builder.upstream_case import UPSTREAM, UpstreamCase
 
 TOKENIZER = UPSTREAM / "embed/run/tokenizer"
@@ -170,3 +171,15 @@ def test_a_run_without_a_checkpoint_says_so(path: Path) -> None:
         load_run(path)
     with pytest.raises(ArtifactError, match="no checkpoint to resume from"):
         load_trainer(path)
+
+
+@pytest.mark.parametrize("part", ["network", "head"])
+def test_a_weight_that_is_not_finite_is_named(path: Path, part: str) -> None:
+    save(path, 3)
+    file = path / "checkpoints" / "last" / "model.safetensors"
+    tensors, metadata = safetensors.torch.load_file(file), safetensors.safe_open(file, "pt").metadata()
+    name = sorted(name for name in tensors if name.startswith(part))[0]
+    tensors[name].view(-1)[0] = torch.nan
+    safetensors.torch.save_file(tensors, file, metadata)
+    with pytest.raises(NotFiniteError, match=f"{file}: the weight {name.removeprefix(part + '.')} holds NaN"):
+        load_run(path)

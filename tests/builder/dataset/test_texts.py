@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from builder.dataset.texts import CHUNK_TEXTS, TextStore
-from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.errors import ArtifactError, NotFiniteError
 from pragmatiq_triton.text_encoders import TextEncoderSpec, create_text_encoder
 
 HASH = create_text_encoder(TextEncoderSpec(encoder="hash", dim=4))
@@ -63,3 +63,25 @@ def test_no_strings_at_all(tmp_path):
     store = TextStore.create(tmp_path, [], HASH)
     store.embed(HASH)
     assert store.vectors(np.zeros(0, np.int64)).shape == (0, 4)
+
+
+def test_a_vector_that_is_not_finite_is_refused_by_its_string(tmp_path):
+    class Broken(Breaking):
+        def encode(self, texts):
+            vectors = super().encode(texts)
+            vectors[[text == "shop 3" for text in texts], 2] = np.inf
+            return vectors
+
+    encoder = Broken(calls=9)
+    with pytest.raises(NotFiniteError, match=r"text encoder 'hash': 1 of 1024 rows .* row 7, 'shop 3'"):
+        TextStore.create(tmp_path, TEXTS, encoder).embed(encoder)
+    assert not TextStore.load(tmp_path).is_complete
+
+
+def test_kept_vectors_that_are_not_finite_are_refused(tmp_path):
+    store = TextStore.create(tmp_path, TEXTS, HASH)
+    store.embed(HASH)
+    np.lib.format.open_memmap(tmp_path / "vectors.npy", "r+")[2, 0] = np.nan
+    assert store.vectors(np.array([0, 1, 3])).shape == (3, 4)
+    with pytest.raises(NotFiniteError, match=r"vectors\.npy: 1 of 2 rows hold NaN .*tokenize again"):
+        store.vectors(np.array([0, 2]))

@@ -15,7 +15,7 @@ from builder.heads.lora import merged
 from builder.network import to_tensors
 from builder.runs import load_run
 from pragmatiq_triton.batch import collate
-from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.errors import ArtifactError, NotFiniteError
 from pragmatiq_triton.records import RecordLimits, decode_record
 from pragmatiq_triton.scorer import Scorer
 from pragmatiq_triton.serving import embedding, scoring, tokenizing
@@ -159,3 +159,15 @@ def test_text_vectors_of_another_width_are_refused(tmp_path):
     np.savez(wrong, texts=np.array('["a"]'), vectors=np.zeros((1, 32), np.float32))
     with pytest.raises(ArtifactError, match=r"64 numbers.*\[1, 32\]"):
         export_repository(load_run(UPSTREAM / "embed" / "run"), tmp_path / "out", text_vectors=wrong)
+
+
+@pytest.mark.parametrize(("dtype", "value"), [(np.float32, np.nan), (np.float16, np.inf), (np.float64, 1e300)])
+def test_text_vectors_that_are_not_finite_leave_the_older_repository(tmp_path, dtype, value):
+    """A float64 beyond float32's range would be infinite in the table."""
+    run = load_run(UPSTREAM / "embed" / "run")
+    vectors = np.ones((2, 64), dtype)
+    vectors[1, 5] = value
+    np.savez(tmp_path / "wrong.npz", texts=np.array('["rent", "coffee"]'), vectors=vectors)
+    with pytest.raises(NotFiniteError, match="1 of 2 rows hold NaN or infinity, the first is row 1, 'coffee'"):
+        export_repository(run, tmp_path / "out", text_vectors=tmp_path / "wrong.npz")
+    assert not (tmp_path / "out").exists()

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from builder.progress import Silent
-from builder.runs import load_run
+from builder.runs import create_run, load_run, weights_hash
 from builder.training import PretrainSettings, pretrain
+from builder.training.trainer import Trainer
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
 from tests.builder.training.memory_dataset import MemoryDataset
 
@@ -135,3 +136,20 @@ def test_held_out_text_is_predicted_from_the_same_event(text_data: MemoryDataset
     last = metrics(pretrain(text_data, chosen, tmp_path, "run"))[-1]
     assert last["val_mse"] < 0.5 * text_data.vectors.var()
     assert last["val_masked_accuracy"] > 0.5
+
+
+def test_a_training_that_never_takes_a_step_ends_with_an_error(text_data: MemoryDataset, tmp_path: Path) -> None:
+    text_data.vectors[:] = np.nan
+    with pytest.raises(DataError, match=r"step 6: .* not finite 6 times in a row"):
+        pretrain(text_data, settings(), tmp_path, "run")
+
+
+def test_weights_that_are_not_finite_leave_the_last_checkpoint(data: MemoryDataset, tmp_path: Path) -> None:
+    trainer = Trainer(data, settings(), tmp_path / "run")
+    create_run(tmp_path / "run", {}, {}, data.tokenizer_dir)
+    trainer.save()
+    expected = weights_hash(load_run(tmp_path / "run").network)
+    next(trainer.model.network.parameters()).data[0] = np.inf
+    with pytest.raises(DataError, match=r"step 0: the weight network\..* is no longer finite; no checkpoint"):
+        trainer.save()
+    assert weights_hash(load_run(tmp_path / "run").network) == expected

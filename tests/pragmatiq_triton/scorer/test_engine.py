@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pragmatiq_triton.batch import Batch, Event, Float32, Int32, Token, UserFeatures, collate, cu_seqlens
-from pragmatiq_triton.errors import DataError
+from pragmatiq_triton.errors import DataError, NotFiniteError
 from pragmatiq_triton.scorer import Embeddings, Scorer, engine, fair_queue
 from pragmatiq_triton.scorer.engine import ScoringEngine
 from pragmatiq_triton.vector_cache import ENTRY_BYTES, VectorCache, as_bytes, as_numbers
@@ -497,3 +497,30 @@ def test_the_stages_of_a_request_add_up(
     assert seconds["events"] == events_before
     assert tested.timings.jobs == 2
     assert tested.timings.graph_runs == {"events": 3, "histories": 4}
+
+
+def test_an_event_vector_that_is_not_finite_fails_its_own_request_and_is_not_kept(
+    exported: Exported, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = Scorer(exported.folder)
+    good, bad = (keyed(exported.batch([make_user([3, 3], 2)])) for _ in range(2))
+    poisoned, encode = bad.tokens[:3], scorer.encode_events
+
+    def encode_events(tokens: Int32, texts: Float32 | None) -> Float32:
+        vectors = encode(tokens, texts).copy()
+        vectors[(tokens[..., : Token.TEXT] == poisoned[:, : Token.TEXT]).all(axis=(1, 2))] = np.nan
+        return vectors
+
+    monkeypatch.setattr(scorer, "encode_events", encode_events)
+    cache = VectorCache(scorer.dim, ROOMY * (4 * scorer.dim + ENTRY_BYTES))
+    tested = ScoringEngine(scorer, cache)
+    try:
+        answers = [submit(tested, batch) for batch in (good, bad, good)]
+        np.testing.assert_allclose(answers[0].result(60).user_embedding, exported.expected(good)[0], atol=1e-5)
+        with pytest.raises(NotFiniteError, match="an event's vector is not finite"):
+            answers[1].result(60)
+        assert np.isfinite(answers[2].result(60).user_embedding).all()
+        assert len(cache) == 3
+        assert cache.take(bad.event_keys, np.empty((2, scorer.dim), np.float32)).tolist() == [0]
+    finally:
+        tested.close()

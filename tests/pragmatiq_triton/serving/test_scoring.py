@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pragmatiq_triton.batch import Event, Token, UserFeatures, newest_events
-from pragmatiq_triton.errors import ConfigError
+from pragmatiq_triton.errors import ConfigError, NotFiniteError
 from pragmatiq_triton.records import decode_record
+from pragmatiq_triton.scorer import Embeddings
 from pragmatiq_triton.serving.scoring import ScorerStage
 from pragmatiq_triton.tensors import pack_users
 from pragmatiq_triton.tokenizer import Tokenizer
@@ -66,6 +67,40 @@ def test_a_scorer_reads_its_newest_events_of_each_user(repository, run, variant,
     (unlimited,) = whole([{**pack_users(users), **texts}])
     cut = 0 < int(max_events) < min(len(user.events) for user in users)
     assert cut == (np.abs(unlimited["embedding"] - answer["embedding"]).max() > 1e-3)
+
+
+class Told:
+    """Heads that answer what they are told to, whatever they read."""
+
+    def __init__(self, *scores):
+        self._scores = np.array(scores, np.float32)
+
+    def __call__(self, embeddings, features):
+        return np.tile(self._scores, (len(features), 1))
+
+
+@pytest.mark.parametrize(
+    ("scores", "broken", "named"),
+    [
+        ((0.2, 0.5), "user_embedding", "user_embedding: 1 of 1 rows hold NaN"),
+        ((0.2, 0.5), "event_state", "event_state: 1 of 1 rows hold NaN"),
+        ((np.inf, np.nan), None, "scores: fraud, churn: not finite"),
+        ((0.2, np.nan), None, "scores: churn: not finite"),
+        ((0.2, 0.5), None, None),
+    ],
+)
+def test_what_is_not_finite_is_no_answer(scores, broken, named):
+    """Heads take a NaN for unknown, so that an embedding of NaN would leave as a probability."""
+    stage = ScorerStage.__new__(ScorerStage)
+    stage._heads, stage._tasks = Told(*scores), np.array([b"fraud", b"churn"], np.object_)
+    found = Embeddings(*np.zeros((2, 1, 4), np.float32))
+    if broken:
+        getattr(found, broken)[0, 2] = np.nan
+    if named is None:
+        np.testing.assert_allclose(stage._finite_scores(found, np.zeros((1, 0))), [scores])
+        return
+    with pytest.raises(NotFiniteError, match=named):
+        stage._finite_scores(found, np.zeros((1, 0)))
 
 
 @pytest.mark.parametrize("value", ["-1", "many", "1.5", ""])

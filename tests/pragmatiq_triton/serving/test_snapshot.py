@@ -76,6 +76,11 @@ def damaged(path, how):
     elif how == "another dim":
         np.savez(path.open("wb"), identity=np.asarray(path.stem.removeprefix("events-")), keys=some_keys(0, 2),
                  vectors=np.zeros((2, DIM + 1), np.float32))  # fmt: skip
+    elif how == "a vector of NaN":
+        with np.load(path) as kept:
+            arrays = dict(kept)
+        arrays["vectors"][7, 3] = np.nan
+        np.savez(path.open("wb"), **arrays)
     else:
         path.write_bytes({
             "empty": b"",
@@ -85,7 +90,7 @@ def damaged(path, how):
         }[how])  # fmt: skip
 
 
-DAMAGES = ["an array", "another dim", "empty", "no archive", "cut off", "a bit flipped"]
+DAMAGES = ["a vector of NaN", "an array", "another dim", "empty", "no archive", "cut off", "a bit flipped"]
 
 
 @pytest.mark.parametrize("how", DAMAGES)

@@ -7,7 +7,7 @@ import pytest
 
 from pragmatiq_triton.batch import cu_seqlens
 from pragmatiq_triton.drain import DRAIN_FILE_VARIABLE, Drain
-from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
+from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError, NotFiniteError
 from pragmatiq_triton.serving.embedding import TextEmbedderStage
 from pragmatiq_triton.serving.scoring import ScorerStage
 from pragmatiq_triton.serving.stage import threads_of
@@ -89,7 +89,7 @@ class Refusing:
         self.asked.append(texts)
         if "NO" in texts:
             raise DataError("NO is refused")
-        return np.array([[len(text)] * 3 for text in texts], np.float32).reshape(-1, 3)
+        return np.array([[np.nan if text == "NaN" else len(text)] * 3 for text in texts], np.float32).reshape(-1, 3)
 
 
 def texts_of(*users):
@@ -110,6 +110,19 @@ def test_a_string_that_the_encoder_refuses_spoils_its_request_alone():
     assert str(bad) == "NO is refused"
     assert "expected UTF-8" in str(broken)
     assert also_good["text_vectors"][0].tolist() == [[1.0] * 3]
+
+
+def test_a_vector_that_is_not_finite_fails_its_own_request_and_is_not_kept():
+    encoder = Refusing()
+    stage = TextEmbedderStage(encoder)
+    good, bad = stage([texts_of(["A"]), texts_of(["NaN"])])
+    assert good["text_vectors"][0].tolist() == [[1.0] * 3]
+    assert isinstance(bad, NotFiniteError)
+    assert str(bad).startswith("text_vectors: 1 of 1 rows hold NaN")
+    n_asked = len(encoder.asked)
+    (again,) = stage([texts_of(["NaN"])])
+    assert isinstance(again, NotFiniteError)
+    assert len(encoder.asked) == n_asked + 1
 
 
 def test_known_strings_are_not_asked_for_again():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pragmatiq_triton.batch import Float32
-from pragmatiq_triton.errors import DataError
+from pragmatiq_triton.errors import DataError, NotFiniteError
 from pragmatiq_triton.text_encoders.cached import CachedTextEncoder
 from pragmatiq_triton.text_encoders.hash import HashEncoder
 from pragmatiq_triton.vector_cache import ENTRY_BYTES, VectorCache
@@ -16,7 +16,7 @@ STRINGS = [text.encode("utf-8") for text in dict.fromkeys(TEXTS)]
 
 
 class CountingEncoder:
-    """The hash encoder, which notes what it is asked for and refuses what begins with ``bad``."""
+    """The hash encoder, which notes what it is asked for, refuses what begins with ``bad``, and fails where asked."""
 
     name, dim, revision = "counting", DIM, "1"
 
@@ -27,7 +27,10 @@ class CountingEncoder:
         if any(text.startswith("bad") for text in texts):
             raise DataError("refused")
         self.asked += texts
-        return HashEncoder(DIM).encode(texts)
+        vectors = HashEncoder(DIM).encode(texts)
+        vectors[[text.startswith("NaN") for text in texts], 1] = np.nan
+        vectors[[text.startswith("inf") for text in texts], 2] = -np.inf
+        return vectors
 
 
 def cached(n_entries: int = 1000) -> tuple[CachedTextEncoder, CountingEncoder]:
@@ -78,7 +81,14 @@ def test_more_strings_than_the_cache_holds(n_entries: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "error"), [(b"bad string", DataError), (b"\xff", UnicodeDecodeError), (b"\xed\xa0\x80", UnicodeDecodeError)]
+    ("bad", "error"),
+    [
+        (b"bad string", DataError),
+        (b"\xff", UnicodeDecodeError),
+        (b"\xed\xa0\x80", UnicodeDecodeError),
+        (b"NaN string", NotFiniteError),
+        (b"infinite", NotFiniteError),
+    ],
 )
 def test_a_refused_string_leaves_nothing_behind(bad: bytes, error: type[Exception]) -> None:
     tested, _ = cached()

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
+from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError, NotFiniteError
 from pragmatiq_triton.text_encoders.hash import HashEncoder
 from pragmatiq_triton.text_encoders.table import TableEncoder, save_table
 
@@ -171,3 +171,17 @@ def test_an_npy_in_place_of_an_npz(tmp_path: Path) -> None:
     np.save(tmp_path / "t.npy", np.zeros((2, 2), np.float32))
     with pytest.raises(ArtifactError, match=r"expected an \.npz file"):
         TableEncoder.load(tmp_path / "t.npy")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_table_with_a_vector_that_is_not_finite_is_not_written(path: Path, vectors: np.ndarray, value: float) -> None:
+    vectors[2, 1] = value
+    with pytest.raises(NotFiniteError, match=rf"1 of {len(KNOWN)} rows hold NaN or infinity, the first is row 2, "):
+        save_table(path, KNOWN, vectors)
+    assert not path.exists()
+
+
+def test_an_npz_with_a_vector_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", texts=np.array(["rent", "coffee"]), vectors=np.array([[0, 1], [2, np.nan]], "f4"))
+    with pytest.raises(NotFiniteError, match=r"t\.npz: vectors: 1 of 2 rows .* row 1, 'coffee'; compute"):
+        TableEncoder.load(tmp_path / "t.npz")
