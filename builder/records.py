@@ -8,18 +8,21 @@ from typing import Any
 import msgspec
 
 from builder.progress import Progress, Silent
-from builder.raw import EventChunk, ProfileChunk, read_events, read_profiles
+from builder.raw import EventChunk, ProfileChunk, check_columns, read_events, read_profiles
 from pragmatiq_triton.batch import cu_seqlens
 
 RecordDict = dict[str, Any]
 
 
 def read_records(data: Path) -> Iterator[RecordDict]:
-    """Each user of ``events.parquet`` as one record, with the profile where there is one; profiles stay in memory."""
+    """Each user as one record, those who only have a profile after the others; profiles stay in memory."""
+    check_columns(data)
     profiles = {user_id: profile for chunk in read_profiles(data) for user_id, profile in _profiles(chunk)}
     for chunk in read_events(data):
         for user_id, events in _histories(chunk):
-            yield {"user_id": user_id, "events": events, **profiles.get(user_id, {})}
+            yield {"user_id": user_id, "events": events, **profiles.pop(user_id, {})}
+    for user_id, profile in profiles.items():
+        yield {"user_id": user_id, "events": [], **profile}
 
 
 def write_records(data: Path, out: Path, users: int | None = None, progress: Progress = Silent()) -> int:

@@ -11,7 +11,12 @@ from builder.cli.options import Config, Json
 from builder.settings import read_settings
 
 RawData = Annotated[
-    Path, typer.Argument(help="Folder with events.parquet and profiles.parquet.", exists=True, file_okay=False)
+    Path,
+    typer.Argument(
+        help="Folder with events.parquet and, optional, profiles.parquet; each a file or a folder of parts.",
+        exists=True,
+        file_okay=False,
+    ),
 ]
 
 

@@ -15,9 +15,9 @@ RunFolder = Annotated[
 Label = Annotated[
     Path,
     typer.Option(
-        help="Parquet with user_id, label and eval_ts (a forecast about the user) or ts (a judgement of one event).",
+        help="Parquet, a file or a folder of parts, with user_id, label and eval_ts (a forecast about the user) or ts "
+        "(a judgement of one event).",
         exists=True,
-        dir_okay=False,
     ),
 ]
 Task = Annotated[str, typer.Option(help="Name of the task: the key of its probability in every answer.")]

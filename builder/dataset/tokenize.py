@@ -16,9 +16,9 @@ from builder.dataset.fit import fit
 from builder.dataset.store import FORMAT
 from builder.dataset.texts import TextStore
 from builder.progress import Progress, Silent
-from builder.raw import ProfileChunk, count_rows, read_profiles
+from builder.raw import ProfileChunk, check_columns, count_rows, read_profiles
 from pragmatiq_triton.batch import Token, cu_seqlens
-from pragmatiq_triton.errors import ArtifactError, DataError
+from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.text_encoders import TextEncoder, create_text_encoder
 from pragmatiq_triton.tokenizer import NO_TIME, TokenizerConfig, Vocabulary
 from pragmatiq_triton.tokenizer.fields import TextNumbering, cut_tails, encode_fields
@@ -54,7 +54,8 @@ def tokenize(
     holds something else, :class:`MissingDependencyError` for an encoder's model that cannot be had.
     """
     _check_out(out)
-    n_rows = count_rows(data / "events.parquet")
+    check_columns(data)
+    n_rows = count_rows(data, "events")
     vocabulary = Vocabulary.load(tokenizer_dir) if tokenizer_dir else None
     config = vocabulary.config if vocabulary else config or TokenizerConfig()
     encoder = (
@@ -156,8 +157,6 @@ class _Writer:
             if user == len(self.user_ids):
                 self.user_ids.append(user_id)
                 self._event_counts.append(0)
-            if user in self._profile_rows:
-                raise DataError(f"profiles.parquet: user {user_id!r} has two profiles; expected one row per user")
             self._profile_rows[user] = self._n_profiles
             self._n_profiles += 1
 

@@ -9,25 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from builder.validation.arrays import (
-    Mask,
-    integers,
-    is_number,
-    is_string,
-    is_timestamp,
-    microseconds,
-    null_mask,
-    time_problems,
-    to_mask,
-)
+from builder.raw import read_label_table
+from builder.raw.arrays import Mask
+from builder.raw.labels import LabelTime
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
 
 Kind = Literal["user", "event"]
-_KINDS: dict[str, Kind] = {"eval_ts": "user", "ts": "event"}
-_EXPECTED = "expected user_id, label and either eval_ts (labels of users) or ts (labels of events)"
+_KINDS: dict[LabelTime, Kind] = {"eval_ts": "user", "ts": "event"}
 
 
 class History(Protocol):
@@ -60,18 +50,19 @@ class LabelledRows:
 
 
 def read_labels(path: Path, data: History) -> LabelledRows:
-    """The usable rows of a label file, in its order: ``user_id``, ``label`` and ``eval_ts`` or ``ts``.
+    """The usable rows of a label file or folder, in its order: ``user_id``, ``label`` and ``eval_ts`` or ``ts``.
 
     Left out and counted: rows without a label, of users that ``data`` does not have, that repeat an earlier row, and
     of moments that have no history. Raises :class:`DataError` where the file contradicts itself or the contract, and
     where the rest does not hold both classes. Rows are numbered from 0; a time without a zone is read as UTC.
     """
-    table, time = _read(path)
+    table = read_label_table(path)
+    assert table is not None, "the first error is raised"
     rows = LabelledRows(
-        kind=_KINDS[time],
-        users=_user_numbers(path, table["user_id"], data),
-        at=_microseconds(path, time, table[time].combine_chunks()),
-        labels=_classes(path, table["label"].combine_chunks()),
+        kind=_KINDS[table.time],
+        users=_user_numbers(path, table.users, data),
+        at=table.at,
+        labels=np.nan_to_num(table.labels, nan=-1).astype(np.int8),
         skipped={},
     )
     rows = _without(rows, rows.labels < 0, "label missing")
@@ -84,72 +75,23 @@ def read_labels(path: Path, data: History) -> LabelledRows:
         found = f"{len(rows.labels)} of them usable" + (f", all labelled {classes[0]}" if len(classes) else "")
         skipped = ", ".join(f"{count} {reason}" for reason, count in rows.skipped.items()) or "none"
         raise DataError(
-            f"{path}: expected rows of both classes, got {table.num_rows} rows, {found}; skipped: {skipped}"
+            f"{path}: expected rows of both classes, got {len(table.labels)} rows, {found}; skipped: {skipped}"
         )
     return rows
 
 
-def _read(path: Path) -> tuple[pa.Table, str]:
-    """The three columns, of types that fit, and the name of the time's."""
-    try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            names: list[str] = file.schema_arrow.names
-            times = [name for name in _KINDS if name in names]
-            if len(times) != 1 or not {"user_id", "label"} <= set(names):
-                raise DataError(f"{path}: {_EXPECTED}, got {', '.join(names)}")
-            table = file.read(columns=["user_id", "label", *times])
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
-    if not table.num_rows:
-        raise DataError(f"{path}: has no rows")
-    for name, fits, expected in (
-        ("user_id", is_string, "a string"),
-        (times[0], is_timestamp, "a timestamp"),
-        ("label", is_number, "a number, 0 or 1"),
-    ):
-        column = table[name]
-        if not fits(column.type):
-            row = int(np.argmax(to_mask(column.is_valid())))
-            raise DataError(
-                f"{path}: row {row}: {name} is {column[row].as_py()!r} of type {column.type}, expected {expected}"
-            )
-    return table, times[0]
-
-
-def _user_numbers(path: Path, column: pa.ChunkedArray, data: History) -> Int64:
+def _user_numbers(path: Path, users: pa.Array, data: History) -> Int64:
     """The users' numbers int64 [n], -1 for those that ``data`` does not have."""
-    if column.null_count:
-        raise DataError(f"{path}: row {np.argmax(null_mask(column))}: user_id is null, expected a string")
-    names = column.cast(pa.large_string())
+    names = users.cast(pa.large_string())
     found = pc.index_in(names, value_set=pa.array(data.user_ids, pa.large_string()))
-    users = np.asarray(found.fill_null(-1).to_numpy(), np.int64)
-    if not np.any(users >= 0):
+    numbers = np.asarray(found.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+    if not np.any(numbers >= 0):
         known = f"such as {data.user_ids[0]!r}" if len(data.user_ids) else "none at all"
         raise DataError(
             f"{path}: none of its users is in the data set: the file has users such as {names[0].as_py()!r}, "
             f"the data set {known}; give the labels of the data that was tokenized"
         )
-    return users
-
-
-def _microseconds(path: Path, name: str, column: pa.Array) -> Int64:
-    for problem, wrong in time_problems(column).items():
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            stored = f" (stored as {integers(column)[row]} {column.type.unit})" if column[row].is_valid else ""
-            raise DataError(f"{path}: row {row}: {name} {problem}{stored}, expected a time from 1970 to 9999")
-    return microseconds(column)
-
-
-def _classes(path: Path, column: pa.Array) -> npt.NDArray[np.int8]:
-    """0 and 1 as int8 [n], -1 where the label is missing."""
-    labels = np.nan_to_num(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), nan=-1)
-    missing = to_mask(pc.is_null(column, nan_is_null=True))
-    wrong = ~missing & (labels != 0) & (labels != 1)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise DataError(f"{path}: row {row}: label is {column[row].as_py()!r}, expected 0 or 1")
-    return np.asarray(labels, np.int8)
+    return numbers
 
 
 def _without(rows: LabelledRows, left_out: Mask, reason: str) -> LabelledRows:

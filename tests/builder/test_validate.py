@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from builder import raw
 from builder.validation import ValidationReport, validate
 from tests.builder.counting import Counting
 
@@ -95,27 +96,26 @@ def test_other_types_of_the_same_meaning(folder: Folder, unit: str, string: pa.D
 YEAR_10000 = 253_402_300_800 * 10**6
 DAMAGES: list[tuple[str, str, int, Any, str]] = [
     ("events", "user_id", 1, None, "user_id is null"),
-    ("events", "source", 4, None, "source is null"),
-    ("events", "fields", 3, None, "fields is null"),
     ("events", "ts", 3, None, "ts is null"),
     ("events", "ts", 3, -1, "ts is before 1970"),
     ("events", "ts", 4, YEAR_10000, "ts is after the year 9999"),
     ("profiles", "user_id", 2, None, "user_id is null"),
-    ("profiles", "user_id", 2, "a", "second profile of a user"),
-    ("profiles", "as_of", 1, None, "as_of is null"),
+    ("profiles", "user_id", 2, "a", "second profile of a user; expected one row per user"),
     ("profiles", "as_of", 1, -5, "as_of is before 1970"),
     ("profiles", "as_of", 2, YEAR_10000, "as_of is after the year 9999"),
-    ("profiles", "attributes", 1, None, "attributes is null"),
-    ("profiles", "lifelong", 1, None, "lifelong is null"),
-    ("profiles", "lifelong", 2, [("opened", 1), (None, 2)], "a lifelong key is null"),
+    ("profiles", "lifelong", 2, [("opened", 1), (None, 2)], "lifelong holds a key that is null"),
     ("profiles", "lifelong", 1, [("opened", None)], "a lifelong ts is null"),
     ("profiles", "lifelong", 2, [("opened", YEAR_10000)], "a lifelong ts is after the year 9999"),
-    ("labels/churn", "user_id", 2, "stranger", "user is in neither events nor profiles"),
-    ("labels/churn", "user_id", 2, None, "user_id is null"),
-    ("labels/churn", "eval_ts", 1, HOUR, "second row of a user_id and eval_ts"),
-    ("labels/churn", "eval_ts", 0, -HOUR, "eval_ts is before 1970"),
+    ("labels/churn", "user_id", 2, None, "user_id is null, expected a string or an integer"),
+    (
+        "labels/churn",
+        "eval_ts",
+        1,
+        HOUR,
+        "second row of a user_id and eval_ts, with another label; expected one of them",
+    ),
+    ("labels/churn", "eval_ts", 0, -HOUR, "eval_ts is before 1970, expected a time from 1970 to 9999"),
     ("labels/churn", "label", 1, 2, "label is neither 0 nor 1"),
-    ("labels/churn", "label", 2, None, "label is null or NaN"),
 ]
 
 
@@ -130,13 +130,58 @@ def test_one_damaged_cell(folder: Folder, file: str, column: str, row: int, valu
     assert found[what].example["row"] == row
 
 
+ODDITIES: list[tuple[str, str, int, Any, str]] = [
+    ("events", "source", 4, None, "source is null; it is read as the empty string"),
+    ("events", "fields", 3, None, "fields is null; it is read as no fields"),
+    ("labels/churn", "user_id", 1, "stranger", "user is in neither events nor profiles; the row is skipped"),
+    ("labels/churn", "label", 2, None, "label is null or NaN; the row is skipped"),
+]
+
+
+@pytest.mark.parametrize(("file", "column", "row", "value", "what"), ODDITIES, ids=lambda value: str(value)[:40])
+def test_what_is_put_up_with_is_a_warning(
+    folder: Folder, file: str, column: str, row: int, value: Any, what: str
+) -> None:
+    folder[file][column][row] = value
+    report = folder.validate()
+    assert report.ok
+    (finding,) = report.warnings
+    assert (finding.file, finding.what, finding.count) == (f"{file}.parquet", what, 1)
+    assert finding.example is not None
+    assert finding.example["row"] == row
+
+
+def test_labels_that_are_said_twice_are_a_warning(folder: Folder) -> None:
+    folder["labels/churn"]["eval_ts"], folder["labels/churn"]["label"] = [HOUR, HOUR, HOUR], [1, 1, 0]
+    report = folder.validate()
+    assert report.ok
+    assert [finding.what for finding in report.warnings] == ["second row of a user_id and eval_ts; the row is skipped"]
+
+
+def test_labels_of_nobody_here_are_an_error(folder: Folder) -> None:
+    folder["labels/churn"]["user_id"] = ["x", "y", "z"]
+    (finding,) = folder.validate().errors
+    assert (finding.what, finding.count) == ("user is in neither events nor profiles, in every row", 3)
+
+
+def test_a_profile_needs_no_more_than_its_user(folder: Folder) -> None:
+    folder["profiles"].update(as_of=[None] * 3, attributes=[None] * 3, lifelong=[None] * 3)
+    report = folder.validate()
+    assert (report.errors, report.warnings) == ([], [])
+    for column in ("as_of", "attributes", "lifelong"):
+        del folder["profiles"][column]
+    report = folder.validate()
+    assert (report.errors, report.warnings, report.profiles) == ([], [], 3)
+
+
 @pytest.mark.parametrize("label", [float("nan"), 0.5])
 def test_labels_that_are_floats(folder: Folder, label: float) -> None:
     folder.types["label"] = pa.float32()
     folder["labels/churn"]["label"][0] = label
-    (finding,) = folder.validate().errors
+    report = folder.validate()
+    (finding,) = report.errors or report.warnings
     assert finding.count == 1
-    assert ("NaN" in finding.what) == (label != label)
+    assert report.ok == ("NaN" in finding.what) == (label != label)
 
 
 def test_a_user_who_comes_back(folder: Folder) -> None:
@@ -159,7 +204,7 @@ def test_unordered_events_are_a_warning(folder: Folder) -> None:
 
 
 def test_order_and_grouping_across_batches(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.validation.file._BATCH_ROWS", 1)
+    monkeypatch.setattr(raw.read_events, "__defaults__", (1, *raw.read_events.__defaults__[1:]))
     assert folder.validate().to_dict()["warnings"] == []
     folder["events"]["user_id"] = ["a", "a", "b", "b", "a"]
     folder["events"]["ts"] = [2 * HOUR, HOUR, 3 * HOUR, 3 * HOUR, HOUR]
@@ -184,7 +229,7 @@ def test_users_without_a_profile_are_a_warning(folder: Folder) -> None:
 
 @pytest.mark.parametrize("file", ["events", "profiles", "labels/churn"])
 def test_a_missing_column(folder: Folder, file: str) -> None:
-    for column in list(folder[file]):
+    for column in ["user_id"] if file == "profiles" else list(folder[file]):
         kept = folder[file].pop(column)
         report = folder.validate()
         (finding, *_) = [*report.errors, *report.warnings]
@@ -196,7 +241,7 @@ def test_a_missing_column(folder: Folder, file: str) -> None:
 @pytest.mark.parametrize(
     ("file", "column", "values", "kind"),
     [
-        ("events", "user_id", [1, 2, 3, 4, 5], pa.int64()),
+        ("events", "user_id", [1.0, 2.0, 3.0, 4.0, 5.0], pa.float64()),
         ("events", "ts", [1, 2, 3, 4, 5], pa.int64()),
         ("events", "fields", ["{}"] * 5, pa.string()),
         ("profiles", "lifelong", [["x"]] * 3, pa.list_(pa.string())),
@@ -223,8 +268,10 @@ def test_files_that_are_missing_or_no_parquet(folder: Folder) -> None:
     (data / "profiles.parquet").unlink()
     (data / "labels" / "churn.parquet").write_bytes(b"PAR1 not really")
     report = validate(data)
-    assert [finding.file for finding in report.errors] == ["profiles.parquet", "labels/churn.parquet"]
+    assert [finding.file for finding in report.errors] == ["labels/churn.parquet"]
     assert report.events == 5
+    (data / "events.parquet").unlink()
+    assert [finding.file for finding in validate(data).errors] == ["events.parquet", "labels/churn.parquet"]
 
 
 def test_damage_inside_a_file(folder: Folder) -> None:
@@ -236,21 +283,24 @@ def test_damage_inside_a_file(folder: Folder) -> None:
     assert any(finding.file == "events.parquet" and "cannot be read" in finding.what for finding in report.errors)
 
 
-def test_empty_files(folder: Folder) -> None:
+def test_files_without_rows(folder: Folder) -> None:
     for columns in folder.files.values():
         for values in columns.values():
             values.clear()
     report = folder.validate()
-    assert report.ok
-    assert (report.events, report.first_ts, report.labels) == (0, None, {"churn": 0})
+    assert [(finding.file, finding.what) for finding in report.errors] == [
+        ("events.parquet", "has no events, expected at least one"),
+        ("labels/churn.parquet", "has no rows"),
+    ]
+    assert (report.events, report.first_ts, report.labels) == (0, None, {})
 
 
 def test_the_report_as_json(folder: Folder) -> None:
-    folder["events"]["source"][2] = None
+    folder["events"]["ts"][2] = None
     report = json.loads(json.dumps(folder.validate().to_dict()))
     assert report["ok"] is False
-    example = {"row": 2, "user_id": "a", "ts": 3 * HOUR, "source": None}
-    assert report["errors"] == [{"file": "events.parquet", "what": "source is null", "count": 1, "example": example}]
+    example = {"row": 2, "user_id": "a", "ts": None, "source": "app"}
+    assert report["errors"] == [{"file": "events.parquet", "what": "ts is null", "count": 1, "example": example}]
 
 
 def test_progress_reaches_all_rows(folder: Folder) -> None:

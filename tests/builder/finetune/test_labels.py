@@ -109,13 +109,13 @@ GOOD = [("a", 5 * SECOND, 0), ("b", 5 * SECOND, 1)]
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([*GOOD, ("a", 6 * SECOND, 2)], r"task\.parquet: row 2: label is 2, expected 0 or 1"),
-        ([("a", 6 * SECOND, -1), *GOOD], r"row 0: label is -1, expected 0 or 1"),
-        ([("a", 6 * SECOND, 0.5)], r"row 0: label is 0\.5, expected 0 or 1"),
-        ([("a", 6 * SECOND, float("inf"))], r"row 0: label is inf, expected 0 or 1"),
-        ([("a", 6 * SECOND, None), ("a", SECOND, "yes")], r"row 1: label is 'yes' of type string, expected a number"),
+        ([*GOOD, ("a", 6 * SECOND, 2)], r"task\.parquet: row 2: label is neither 0 nor 1; the row has .*label 2"),
+        ([("a", 6 * SECOND, -1), *GOOD], r"row 0: label is neither 0 nor 1; .*label -1"),
+        ([("a", 6 * SECOND, 0.5)], r"row 0: label is neither 0 nor 1; .*label 0\.5"),
+        ([("a", 6 * SECOND, float("inf"))], r"row 0: label is neither 0 nor 1; .*label inf"),
+        ([("a", 6 * SECOND, None), ("a", SECOND, "yes")], r"task\.parquet: column label is string, expected a number"),
         ([*GOOD, ("a", None, 1)], r"row 2: eval_ts is null, expected a time from 1970 to 9999"),
-        ([*GOOD, ("a", -1, 1)], r"row 2: eval_ts is before 1970 \(stored as -1 us\)"),
+        ([*GOOD, ("a", -1, 1)], r"row 2: eval_ts is before 1970, .*eval_ts -1"),
         ([*GOOD, ("a", 253_402_300_800 * SECOND, 1)], r"row 2: eval_ts is after the year 9999"),
         ([*GOOD, (None, SECOND, 1)], r"row 2: user_id is null"),
         ([*GOOD, ("a", 5 * SECOND, 1)], r"user 'a' has labels 0 and 1 at 1970-01-01T00:00:05\.000000 UTC"),
@@ -143,9 +143,12 @@ def test_a_row_that_breaks_the_contract_is_named(path: Path, rows: list[tuple[An
         ({"user_id": ["a"], "label": [1]}, r"either eval_ts .* or ts .*, got user_id, label$"),
         ({"user_id": ["a"], "ts": [1], "eval_ts": [1], "label": [1]}, r"got user_id, ts, eval_ts, label$"),
         ({"user_id": ["a"], "ts": [1]}, r"expected user_id, label .*, got user_id, ts$"),
-        ({"user_id": ["a"], "ts": [1], "label": [1]}, r"row 0: ts is 1 of type int64, expected a timestamp"),
-        ({"user_id": [7], "ts": [1], "label": [1]}, r"row 0: user_id is 7 of type int64, expected a string"),
-        ({"user_id": [], "ts": [], "label": []}, r"has no rows"),
+        ({"user_id": ["a"], "ts": [1], "label": [1]}, r"column ts is int64, expected a timestamp or a date; in pandas"),
+        (
+            {"user_id": [7.0], "ts": [1], "label": [1]},
+            r"column user_id is double, expected a string or an integer; floats",
+        ),
+        ({"user_id": [], "ts": [], "label": []}, r"task\.parquet: has no rows"),
     ],
 )
 def test_columns_that_do_not_fit_are_named(path: Path, columns: dict[str, list[Any]], message: str) -> None:
@@ -155,7 +158,7 @@ def test_columns_that_do_not_fit_are_named(path: Path, columns: dict[str, list[A
 
 
 def test_a_file_that_is_not_parquet_is_named(path: Path) -> None:
-    with pytest.raises(DataError, match=r"task\.parquet: cannot be read as Parquet"):
+    with pytest.raises(DataError, match=r"task\.parquet: expected a parquet file"):
         read_labels(path, DATA)
     path.write_text("user_id,eval_ts,label\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"task\.parquet: cannot be read as Parquet"):

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from pragmatiq_triton.batch import cu_seqlens
@@ -18,29 +19,32 @@ _INT64_MAX = int(np.iinfo(np.int64).max)
 
 
 def is_string(kind: pa.DataType) -> bool:
-    """Any of Arrow's string types, dictionary-encoded or not."""
-    value = kind.value_type if pt.is_dictionary(kind) else kind
-    return bool(pt.is_string(value) or pt.is_large_string(value) or pt.is_string_view(value))
+    """Any of Arrow's string types."""
+    return bool(pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind))
 
 
-def is_timestamp(kind: pa.DataType) -> bool:
-    return bool(pt.is_timestamp(kind))
+def is_binary(kind: pa.DataType) -> bool:
+    """Any of Arrow's types of bytes."""
+    return bool(pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_binary_view(kind))
 
 
-def is_string_map(kind: pa.DataType) -> bool:
-    return bool(pt.is_map(kind)) and is_string(kind.key_type) and is_string(kind.item_type)
+def is_any_list(kind: pa.DataType) -> bool:
+    """A list of any of Arrow's encodings; a map is none."""
+    return bool(
+        pt.is_list(kind)
+        or pt.is_large_list(kind)
+        or pt.is_fixed_size_list(kind)
+        or pt.is_list_view(kind)
+        or pt.is_large_list_view(kind)
+    )
 
 
-def is_milestones(kind: pa.DataType) -> bool:
-    """A list of structs with a string ``key`` and a timestamp ``ts``."""
-    if not (pt.is_list(kind) or pt.is_large_list(kind)) or not pt.is_struct(kind.value_type):
-        return False
-    types = {child.name: child.type for child in kind.value_type}
-    return "key" in types and is_string(types["key"]) and "ts" in types and is_timestamp(types["ts"])
-
-
-def is_number(kind: pa.DataType) -> bool:
-    return bool(pt.is_integer(kind) or pt.is_floating(kind) or pt.is_boolean(kind))
+def holds_dictionary(kind: pa.DataType) -> bool:
+    """Whether a nested type has a dictionary somewhere inside."""
+    return pt.is_nested(kind) and any(
+        pt.is_dictionary(inner) or holds_dictionary(inner)
+        for inner in (kind.field(i).type for i in range(kind.num_fields))
+    )
 
 
 def to_mask(array: pa.Array) -> Mask:
@@ -49,7 +53,8 @@ def to_mask(array: pa.Array) -> Mask:
 
 
 def null_mask(array: pa.Array) -> Mask:
-    return to_mask(array.is_null())
+    """Where a column is null, bool [n]."""
+    return to_mask(array.is_null()) if array.null_count else np.zeros(len(array), np.bool_)
 
 
 def integers(array: pa.Array) -> Int64:
@@ -71,8 +76,7 @@ def time_problems(array: pa.Array) -> dict[str, Mask]:
 
 def encode(array: pa.Array) -> tuple[Int64, list[str | None]]:
     """Strings as indices into the list of the distinct ones, the last of which is None and stands for null."""
-    plain = array.cast(array.type.value_type) if pt.is_dictionary(array.type) else array
-    encoded = plain.dictionary_encode()
+    encoded = array.dictionary_encode()
     names: list[str | None] = [*encoded.dictionary.to_pylist(), None]
     indices = encoded.indices.fill_null(len(names) - 1)
     return np.asarray(indices.to_numpy(zero_copy_only=False), np.int64), names
@@ -85,22 +89,19 @@ def count_values(array: pa.Array) -> Counter[str]:
     return Counter({name: n for name, n in zip(names, counts, strict=True) if name is not None and n})
 
 
-def children(array: pa.Array) -> dict[str, pa.Array]:
-    """The columns inside a list of structs, or the ``key`` and ``value`` of a map, over all rows end to end."""
-    first, last = _offsets(array)[[0, -1]]
-    if pt.is_map(array.type):
-        columns = {"key": array.keys, "value": array.items}
-    else:
-        names = [child.name for child in array.type.value_type]
-        columns = dict(zip(names, array.values.flatten(), strict=True))
-    return {name: column.slice(first, last - first) for name, column in columns.items()}
+def list_parts(lists: pa.Array) -> tuple[Int64, pa.Array]:
+    """A list column of any encoding as its lengths int64 [n], null as 0, and its elements end to end."""
+    lengths = pc.list_value_length(lists).fill_null(0)
+    return np.asarray(lengths.to_numpy(zero_copy_only=False), np.int64), lists.flatten()
 
 
-def rows_of_children(array: pa.Array, mask: Mask) -> Mask:
-    """The rows of a list or map column that have a child where ``mask`` is True."""
-    offsets = _offsets(array) - _offsets(array)[0]
-    return np.asarray(np.diff(cu_seqlens(mask.astype(np.int64))[offsets]) > 0)
+def map_parts(maps: pa.MapArray) -> tuple[Int64, pa.Array, pa.Array]:
+    """A map column as its lengths int64 [n], null as 0, and its keys and values end to end."""
+    offsets = np.asarray(maps.offsets.to_numpy(zero_copy_only=False), np.int64)
+    first, last = int(offsets[0]), int(offsets[-1])
+    return np.diff(offsets), maps.keys.slice(first, last - first), maps.items.slice(first, last - first)
 
 
-def _offsets(array: pa.Array) -> Int64:
-    return np.asarray(array.offsets.to_numpy(zero_copy_only=False), np.int64)
+def rows_of_elements(lengths: Int64, mask: Mask) -> Mask:
+    """The rows of a list column of these lengths that have an element where ``mask`` is True."""
+    return np.asarray(np.diff(cu_seqlens(mask.astype(np.int64))[cu_seqlens(lengths)]) > 0)

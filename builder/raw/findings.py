@@ -1,0 +1,89 @@
+"""What reading finds wrong: the first error ends it, unless somebody gathers them all."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.types as pt
+
+from builder.raw.arrays import Mask, integers
+from pragmatiq_triton.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a parquet file as they were read: ``first`` is the number of the first one, from 0."""
+
+    path: Path
+    first: int
+    batch: pa.RecordBatch
+
+    def example(self, rows: Mask) -> dict[str, Any]:
+        """The first of ``rows``: its number and its plain columns, times as the integers stored."""
+        row = int(np.argmax(rows))
+        values: dict[str, Any] = {"row": self.first + row}
+        for name, column in zip(self.batch.schema.names, self.batch.columns, strict=True):
+            cell = column.slice(row, 1)
+            if pt.is_timestamp(column.type):
+                values[name] = int(integers(cell)[0]) if cell.null_count == 0 else None
+            elif not pt.is_nested(column.type):
+                values[name] = _plain(cell[0])
+        return values
+
+
+class Findings(Protocol):
+    """Hears of all that is wrong with a table; what is an error decides for every command alike."""
+
+    def broken(self, path: Path, what: str) -> None:
+        """A file, or a column of it, cannot be read."""
+        ...
+
+    def error(self, rows: Rows, what: str, wrong: Mask) -> None:
+        """Rows break the contract where ``wrong`` is True, which may be nowhere."""
+        ...
+
+    def warn(self, rows: Rows, what: str, odd: Mask) -> None:
+        """Rows are put up with, but look like a mistake."""
+        ...
+
+    def remark(self, path: Path, what: str) -> None:
+        """Something about a file is put up with, but looks like a mistake."""
+        ...
+
+    def advance(self, n_rows: int) -> None:
+        """So many more rows were read."""
+        ...
+
+
+class FirstError:
+    """Raises the first error as :class:`DataError` and lets warnings pass."""
+
+    def broken(self, path: Path, what: str) -> None:
+        raise DataError(f"{path}: {what}")
+
+    def error(self, rows: Rows, what: str, wrong: Mask) -> None:
+        if not wrong.any():
+            return
+        example = rows.example(wrong)
+        row = example.pop("row")
+        values = ", ".join(f"{name} {value!r:.80}" for name, value in example.items())
+        raise DataError(f"{rows.path}: row {row}: {what}; the row has {values}; `pragmatiq validate` counts such rows")
+
+    def warn(self, rows: Rows, what: str, odd: Mask) -> None:
+        pass
+
+    def remark(self, path: Path, what: str) -> None:
+        pass
+
+    def advance(self, n_rows: int) -> None:
+        pass
+
+
+def _plain(value: pa.Scalar) -> Any:
+    try:
+        plain = value.as_py()
+    except (ValueError, OverflowError):
+        return str(value)
+    return plain if isinstance(plain, str | int | float | bool | None) else str(plain)

@@ -1,0 +1,145 @@
+"""Labels of the raw contract: users, moments and classes."""
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.types as pt
+
+from builder.raw.arrays import microseconds, null_mask, time_problems
+from builder.raw.columns import Column, column_of, read_text, stored, usable_columns
+from builder.raw.events import CHUNK_ROWS
+from builder.raw.findings import Findings, FirstError, Rows
+from builder.raw.parts import Part, opened, read_rows, read_table_at
+from builder.raw.text import NAME, UnreadableError, texts
+from builder.raw.times import TIME, timestamps
+from pragmatiq_triton.batch import Float32, Int64
+from pragmatiq_triton.errors import DataError
+
+LabelTime = Literal["eval_ts", "ts"]
+LABEL_TIMES: tuple[LabelTime, ...] = ("eval_ts", "ts")
+EXPECTED = "expected user_id, label and either eval_ts (labels of users) or ts (labels of events)"
+CLASS = "a number, 0 or 1"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTable:
+    """Rows of a label file in its order: ``users`` string [n], ``at`` int64 [n] microseconds, ``labels`` float32 [n].
+
+    A label is 0 or 1, NaN where it is missing; ``time`` is the column that ``at`` was in, ``rows`` int64 [n] are the
+    rows' numbers in their file.
+    """
+
+    time: LabelTime
+    rows: Int64
+    users: pa.Array
+    at: Int64
+    labels: Float32
+
+
+def read_label_table(path: Path, findings: Findings = FirstError()) -> LabelTable | None:
+    """All rows of a label file, or of a folder of its parts.
+
+    What breaks the contract goes to ``findings``, which raises :class:`DataError` unless it gathers; such rows are
+    left out then, and None is the answer where no row can be read.
+    """
+    table = read_table_at(path)
+    times: set[LabelTime] = set()
+    chunks: list[tuple[Int64, pa.Array, Int64, Float32]] = []
+    for part in table.parts:
+        file = opened(part, findings)
+        if file is None:
+            continue
+        with closing(file):
+            names = list(file.schema_arrow.names)
+            present = [time for time in LABEL_TIMES if time in names]
+            if len(present) != 1 or "label" not in names:
+                findings.broken(part.path, f"{EXPECTED}, got {', '.join(names) or 'no columns'}")
+                continue
+            times.add(present[0])
+            columns = {
+                "user_id": Column(lambda column: texts(column, scalars=False), NAME, in_partition=True),
+                present[0]: Column(timestamps, TIME),
+                "label": Column(_classes, CLASS),
+            }
+            usable = usable_columns(part, file, columns, findings)
+            for rows in read_rows(part, file, stored(part, file, usable), CHUNK_ROWS, findings):
+                chunks.append(_chunk(part, rows, present[0], list(usable), findings))
+    if len(times) > 1:
+        findings.broken(path, "some of its files have eval_ts and some have ts, expected one of them")
+        return None
+    if not chunks:
+        if table.has_no_rows():
+            findings.broken(path, "has no rows")
+        return None
+    numbers, users, at, labels = zip(*chunks, strict=True)
+    return LabelTable(
+        times.pop(), np.concatenate(numbers), pa.concat_arrays(users), np.concatenate(at), np.concatenate(labels)
+    )
+
+
+def label_files(data: Path) -> list[Path]:
+    """The label files of a raw data folder, and its folders of parts."""
+    folder = data / "labels"
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(("_", ".")) and (path.suffix == ".parquet" or path.is_dir())
+    )
+
+
+def has_label_columns(path: Path) -> bool:
+    """Whether a table has a label and a time, or cannot be read, which reading it will say."""
+    try:
+        with read_table_at(path).parts[0].open() as file:
+            names = file.schema_arrow.names
+    except DataError:
+        return True
+    return "label" in names and not {"eval_ts", "ts"}.isdisjoint(names)
+
+
+def _chunk(
+    part: Part, rows: Rows, time: LabelTime, usable: list[str], findings: Findings
+) -> tuple[Int64, pa.Array, Int64, Float32]:
+    n = rows.batch.num_rows
+    columns = {name: column_of(part, rows, name) for name in usable}
+    keep = np.ones(n, np.bool_)
+    users, at, labels = pa.array([""] * n), np.zeros(n, np.int64), np.zeros(n, np.float32)
+    if "user_id" in columns:
+        users = read_text(rows, "user_id", columns["user_id"], findings)
+        lacking = null_mask(users)
+        findings.error(rows, f"user_id is null, expected {NAME}", lacking)
+        keep &= ~lacking
+    if time in columns:
+        moments = timestamps(columns[time])
+        for problem, wrong in time_problems(moments).items():
+            findings.error(rows, f"{time} {problem}, expected a time from 1970 to 9999", wrong)
+            keep &= ~wrong
+        at = microseconds(moments)
+    if "label" in columns:
+        labels = _classes(columns["label"])
+        wrong = ~np.isnan(labels) & (labels != 0) & (labels != 1)
+        findings.error(rows, "label is neither 0 nor 1", wrong)
+        keep &= ~wrong
+        findings.warn(rows, "label is null or NaN; the row is skipped", np.isnan(labels))
+    kept = np.flatnonzero(keep)
+    return rows.first + kept, users.take(pa.array(kept)), at[kept], labels[kept]
+
+
+def _classes(column: pa.Array) -> Float32:
+    """Numbers and booleans as float32, null as NaN; what is neither 0 nor 1 stays neither."""
+    kind = column.type
+    if pt.is_dictionary(kind):
+        return _classes(column.dictionary.take(column.indices))
+    if not (
+        pt.is_integer(kind) or pt.is_floating(kind) or pt.is_boolean(kind) or pt.is_decimal(kind) or pt.is_null(kind)
+    ):
+        raise UnreadableError(f"expected {CLASS}")
+    numbers = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    exact = np.where(np.isnan(numbers) | (numbers == 0) | (numbers == 1), numbers, 2)
+    return np.asarray(exact, np.float32)
