@@ -4,12 +4,16 @@ Parts of a stage keep plain totals and give them out as samples. A thread hands 
 a Triton metric is a message to the server's process, which no request should wait for.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from math import isfinite
 from typing import Any, Literal, NamedTuple, Protocol
 
 PERIOD_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 class Sample(NamedTuple):
@@ -104,6 +108,7 @@ class MetricsPublisher:
         self._families: dict[str, Any] = {}
         self._metrics: dict[tuple[str, frozenset[tuple[str, str]]], Any] = {}
         self._published: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+        self._reported: set[str] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
 
@@ -121,7 +126,11 @@ class MetricsPublisher:
         self._families.clear()
 
     def publish(self) -> None:
-        """Hand over what has changed."""
+        """Hand over what has changed.
+
+        Nothing but a growing number ever goes to a counter: on a negative increment Triton 2.51's stub dies. A counter
+        that went back stays at what is published until it is past that, and is named once in the log.
+        """
         for name, value, labels in self._read():
             key = (name, frozenset(labels.items()))
             if key not in self._metrics:
@@ -131,9 +140,18 @@ class MetricsPublisher:
                 continue
             if METRICS[name].kind == "gauge":
                 self._metrics[key].set(value)
+            elif (growth := value - self._published[key]) > 0 and isfinite(growth):
+                self._metrics[key].increment(growth)
             else:
-                self._metrics[key].increment(value - self._published[key])
+                self._report(name, labels, value, self._published[key])
+                continue
             self._published[key] = value
+
+    def _report(self, name: str, labels: Mapping[str, str], value: float, published: float) -> None:
+        if name not in self._reported:
+            self._reported.add(name)
+            at = f"{self._model}: {name}{dict(labels)}"
+            logger.error("%s: a counter went from %s to %s and stays at %s: a bug here", at, published, value, published)
 
     def _family(self, name: str) -> Any:
         if name not in self._families:

@@ -44,12 +44,13 @@ class RecordCache(Generic[Value]):
     def find(self, keys: Sequence[bytes]) -> list[Value | None]:
         """Each key's value, or None."""
         values: list[Value | None] = [*map(self._young.get, keys)]
-        self.hits += len(keys)
+        misses = 0
         if not all(values):
             values = [self._find(key) if value is None else value for key, value in zip(keys, values, strict=True)]
             misses = sum(value is None for value in values)
-            self.hits -= misses
-            self.misses += misses
+        # Once, when both are known: another thread may read a counter at any moment, and no counter goes back.
+        self.hits += len(keys) - misses
+        self.misses += misses
         return values
 
     def put(self, key: bytes, value: Value) -> None:

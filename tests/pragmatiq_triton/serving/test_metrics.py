@@ -132,6 +132,25 @@ def test_a_gauge_may_fall_to_nothing(server: FakeServer, counted: Counted, publi
     assert server.value(ENTRIES, cache="events") == 0
 
 
+@pytest.mark.parametrize("back", [7.0, -1.0, float("nan"), float("inf"), -float("inf")])
+def test_a_counter_that_went_back_stays_and_is_named_once(
+    server: FakeServer,
+    counted: Counted,
+    publisher: MetricsPublisher,
+    caplog: pytest.LogCaptureFixture,
+    back: float,
+) -> None:
+    for total in (10.0, back, back, 12.0):
+        counted.samples = [Sample(HITS, total, {"cache": "records"}), Sample(EVENTS, total)]
+        publisher.publish()
+    assert [update for update in server.updates if update[1] == HITS] == [("increment", HITS, 10), ("increment", HITS, 2)]
+    assert (server.value(HITS, cache="records"), server.value(EVENTS)) == (12, 12)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert f"{HITS}{{'cache': 'records'}}: a counter went from 10.0 to {back}" in told[0]
+    assert EVENTS in told[1]
+
+
 def test_what_the_server_did_not_take_comes_with_the_next(
     server: FakeServer, counted: Counted, publisher: MetricsPublisher
 ) -> None:
