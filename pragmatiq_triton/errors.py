@@ -4,6 +4,17 @@ A message says what was wrong, where, what was expected and what to do; the clas
 and its ``exit_code`` is what the command line ends with.
 """
 
+MOST_CHARACTERS = 80
+"""Of a name or a value that a message repeats."""
+
+
+def printable(text: str, most: int = MOST_CHARACTERS) -> str:
+    """``text`` as a message repeats it: on one line, what cannot be printed escaped, cut to ``most`` characters."""
+    shown = text[: most + 1]
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    return shown if len(shown) <= most else shown[:most] + "..."
+
 
 class PragmatiqError(Exception):
     """Base of all errors raised on purpose; anything else that escapes is a bug."""

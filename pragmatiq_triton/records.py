@@ -1,12 +1,12 @@
 """One customer's record: its JSON form, its limits, and errors that name the path of what is wrong."""
 
-import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
-from pragmatiq_triton.errors import LimitError, RecordError
+from pragmatiq_triton.errors import LimitError, RecordError, printable
+from pragmatiq_triton.record_errors import explain
 
 MAX_TS = 253_402_300_799_999_999
 """The last microsecond of the year 9999; a later timestamp is taken for a mistake in the unit."""
@@ -58,23 +58,24 @@ class RecordLimits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 _decode: Callable[[bytes], Record] = msgspec.json.Decoder(Record).decode
+_decode_value: Callable[[bytes], Scalar] = msgspec.json.Decoder(Scalar).decode
 
 
 def decode_record(raw: bytes, limits: RecordLimits = RecordLimits()) -> Record:
     """Read one record from UTF-8 JSON.
 
     Raises :class:`RecordError` naming the path (``$.events[3].ts``), what was expected and what was there;
-    :class:`LimitError` naming the limit.
+    :class:`LimitError` naming the limit. A message is short and printable, whatever the record holds.
     """
     if len(raw) > limits.max_record_bytes:
         raise LimitError("$", f"{len(raw)} bytes are over the limit max_record_bytes = {limits.max_record_bytes}")
     try:
         record = _decode(raw)
     except msgspec.ValidationError as error:
-        raise _explain(error, raw) from None
+        raise explain(error, raw, _decode_value) from None
     except RecursionError:
         raise RecordError("$", "the JSON is nested too deeply; a record needs four levels") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # malformed JSON, not UTF-8
         raise RecordError("$", f"expected one JSON object in UTF-8: {error}") from None
     check_limits(record, limits)
     return record
@@ -104,26 +105,4 @@ def _check_strings(path: str, fields: dict[str, Scalar], limits: RecordLimits) -
     for key, value in fields.items():
         if type(value) is str and len(value) > short and len(value.encode()) > limits.max_string_bytes:
             size = f"{len(value.encode())} bytes are over the limit max_string_bytes = {limits.max_string_bytes}"
-            raise LimitError(f"{path}.{key[:80]}", size)
-
-
-def _explain(error: msgspec.ValidationError, raw: bytes) -> RecordError:
-    """msgspec's message as path and problem, with the dictionary key or the value that it does not name."""
-    problem, _, path = str(error).partition(" - at `")
-    problem, path = problem.replace("`", ""), path.rstrip("`") or "$"
-    try:
-        node: Any = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return RecordError(path, problem[0].lower() + problem[1:])
-    try:
-        for name, index, key in re.findall(r"\.(\w+)|\[(\d+)\]|(\[\.\.\.\])", path):
-            if key:
-                name = next((name for name, value in node.items() if isinstance(value, dict | list)), "...")
-                path = path.replace(key, f".{name[:80]}", 1)
-            node = node.get(name) if name or key else node[int(index)]
-    except (LookupError, AttributeError, TypeError):
-        # A member that is there twice: what is wrong stands in the one that reading the whole does not keep.
-        return RecordError(path, problem[0].lower() + problem[1:])
-    if isinstance(node, int | float | str) and "got" not in problem:
-        problem += f", got {node!r:.80}"
-    return RecordError(path, problem[0].lower() + problem[1:])
+            raise LimitError(f"{path}.{printable(key)}", size)

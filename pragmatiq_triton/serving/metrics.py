@@ -151,7 +151,9 @@ class MetricsPublisher:
         if name not in self._reported:
             self._reported.add(name)
             at = f"{self._model}: {name}{dict(labels)}"
-            logger.error("%s: a counter went from %s to %s and stays at %s: a bug here", at, published, value, published)
+            logger.error(
+                "%s: a counter went from %s to %s and stays at %s: a bug here", at, published, value, published
+            )
 
     def _family(self, name: str) -> Any:
         if name not in self._families:

@@ -48,7 +48,7 @@ class SplitRecord:
 
     ``event_keys[i]`` are the bytes of an event's source and fields, which say all but its time; ``profile_key`` are
     those of attributes and milestones. Two JSON values end to end can be told apart, so different contents have
-    different keys; an event's begins with a quotation mark, a profile's never does. ``ts`` int64 [n_events].
+    different keys; of a profile it is also said which of the two is which. ``ts`` int64 [n_events].
     """
 
     ts: Int64
@@ -79,7 +79,8 @@ def split_record(json: bytes) -> SplitRecord | None:
     except UNREADABLE:
         return None
     event_keys = [b"".join((event.source, event.fields)) for event in raw.events]
-    profile_key = b"".join((raw.attributes, raw.lifelong))
+    # What is valid as attributes is not valid as milestones: found in the cache, it would not be looked at again.
+    profile_key = b"|".join((raw.attributes, raw.lifelong))
     # A member given twice would go unread the first time. Outside of the values that were cut out, each member has
     # two quotation marks, those around its name, however the name is escaped and whatever the space between.
     outside = _n_quotes(json) - _n_quotes(b"".join((*event_keys, profile_key, raw.user_id)))

@@ -1,6 +1,8 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pragmatiq_triton.errors import LimitError, RecordError
 from pragmatiq_triton.records import MAX_TS, RecordLimits, decode_record, text_of
@@ -45,6 +47,14 @@ def test_only_events_are_required():
         (raw(lifelong=[{"key": "x"}]), "$.lifelong[0]", "ts"),
         (raw(event=[]), "$", "event"),
         (b'{"events": [{"ts": 1, "source": "a", "fields": {"n": NaN}}]}', "$", "JSON"),
+        (b'{"events": [], "x": "\xff"}', "$", "unknown field x"),
+        (b'{"events": [], "\xff": 1}', "$", "UTF-8"),
+        (b'{"events": [{"ts": "1\xff", "source": "a"}]}', "$.events[0].ts", "expected int, got str"),
+        (b'{"events": [{"ts": -1, "source": "\xff"}]}', "$.events[0].ts", ">= 0, got -1"),
+        (b'{"events": [], "attributes": {"a": 1e999, "b": "\xff"}}', "$.attributes.a", "out of range, got 1e999"),
+        (b'{"events": [], "attributes": {"ok": "a", "b\\n": {}}}', "$.attributes.b\\n", "got object"),
+        (b'{"events": [], "a - at `$.events[0]": 1}', "$", "a - at $.events[0]"),
+        (b"\xef\xbb\xbf" + raw(), "$", "JSON"),
         (b'{"events": [], "x": ' + b"[" * 100_000, "$", ""),
         (b'{"events": ' + b"[" * 100_000, "$", ""),
         (b'{"events": [{"ts": 1, "source": "a", "fields": {"n": ' + b"9" * 5000 + b"}}]}", "$", ""),
@@ -55,6 +65,76 @@ def test_malformed_records_name_path_and_problem(body, path, problem):
         decode_record(body)
     assert caught.value.path.startswith(path)
     assert problem in caught.value.problem
+
+
+NASTY = [
+    "\x00",
+    "\n",
+    "\x1b[31m",
+    "\u202e",
+    "`",
+    "🏴",
+    "é",
+    "\\ud800",
+    "\\u0000",
+    " - at `$.events[0]`",
+    "x" * 3_000,
+    "{",
+    "9" * 500,
+]
+VALUES = [
+    "1",
+    "-1",
+    '"a"',
+    "[]",
+    "{}",
+    "null",
+    "1e999",
+    "9" * 40,
+    "1.5",
+    '"' + "ü" * 5_000 + '"',
+    '"\\ud800"',
+    "tru",
+    "NaN",
+]
+TEMPLATES = [
+    '{"events":[{"ts":VALUE,"source":"a","fields":{"NAME":1}}]}', '{"events":[{"ts":1,"source":VALUE}]}',
+    '{"events":[{"ts":1,"source":"a","fields":{"ok":1,"NAME":VALUE}}]}', '{"events":[],"NAME":VALUE}',
+    '{"events":[],"attributes":{"NAME":VALUE}}', '{"events":[{"ts":1,"source":"NAME","NAME":VALUE}]}',
+    '{"events":[],"lifelong":[{"key":"NAME","ts":VALUE}]}', '{"events":VALUE,"attributes":{"NAME":"NAME"}}', "VALUE",
+    '{"events":[],"as_of":VALUE,"as_of":1}', '{"events":[],"user_id":VALUE,"attributes":{"NAME":"NAMENAME"}}',
+]  # fmt: skip
+
+
+@st.composite
+def hostile(draw):
+    """A record with hostile names and values, and sometimes a few bytes changed."""
+    raw = draw(st.sampled_from(TEMPLATES)).replace("VALUE", draw(st.sampled_from(VALUES)))
+    names = draw(st.lists(st.sampled_from(NASTY), min_size=1, max_size=3))
+    raw = raw.replace("NAME", "".join(names)).encode("utf-8", "surrogatepass")
+    start = draw(st.integers(0, len(raw)))
+    return raw[:start] + draw(st.just(b"") | st.binary(max_size=3)) + raw[start + draw(st.integers(0, 2)) :]
+
+
+def refusal(body, limits):
+    """Why the record is refused; empty where it is not."""
+    try:
+        decode_record(body, limits)
+    except RecordError as error:
+        return str(error)
+    return ""
+
+
+@settings(max_examples=500)
+@given(hostile() | st.binary(max_size=60))
+def test_whatever_comes_only_short_printable_record_errors_leave(body):
+    for limits in (
+        RecordLimits(),
+        RecordLimits(max_record_bytes=20_000, max_events=0, max_fields=1, max_string_bytes=9),
+    ):
+        message = refusal(body, limits)
+        assert message.isprintable()
+        assert len(message.encode()) <= 1_000
 
 
 def test_over_a_limit_names_the_limit():

@@ -143,7 +143,10 @@ def test_a_counter_that_went_back_stays_and_is_named_once(
     for total in (10.0, back, back, 12.0):
         counted.samples = [Sample(HITS, total, {"cache": "records"}), Sample(EVENTS, total)]
         publisher.publish()
-    assert [update for update in server.updates if update[1] == HITS] == [("increment", HITS, 10), ("increment", HITS, 2)]
+    assert [update for update in server.updates if update[1] == HITS] == [
+        ("increment", HITS, 10),
+        ("increment", HITS, 2),
+    ]
     assert (server.value(HITS, cache="records"), server.value(EVENTS)) == (12, 12)
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 2

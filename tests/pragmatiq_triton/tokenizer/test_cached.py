@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import tracemalloc
 from itertools import islice
 from pathlib import Path
@@ -141,6 +142,91 @@ def test_any_record_comes_out_as_it_would_without_a_cache(small, batch):
         tokenizer = cached(small, max_bytes)
         for _ in range(2):
             assert [outcome(tokenizer, raw) for raw in batch] == expected
+
+
+BASES = [
+    {"events": [{"ts": 3, "source": "card", "fields": {"shop": "a", "amount": 3}}, {"ts": 5, "source": "app"}]},
+    {"events": [{"ts": 3, "source": "app", "fields": {"country": "GB"}}], "attributes": {"country": "GB"}, "as_of": 7},
+    {"events": [], "lifelong": [{"key": "opened", "ts": 2}], "attributes": {"opened": "opened"}, "eval_ts": 6},
+    {"events": [{"ts": 9, "source": "card", "fields": {}}], "lifelong": [{"key": "opened", "ts": 2}]},
+]  # fmt: skip
+MEMBERS = [
+    b'"events"', b'"attributes"', b'"lifelong"', b'"fields"', b'"source"', b'"ts"', b'"key"', b'"as_of"', b'"eval_ts"',
+    b'"user_id"', b'"never"', b'"f\\u0069elds"', b'"\\u0065vents"', b'"country"',
+]  # fmt: skip
+VALUES = [
+    b"0", b"-0", b"1.0", b"1e3", b"1E0", b"-1", b"007", b"1_0", b"5.", b".5", b"true", b"null", b'"3"', b'""', b"[]",
+    b"{}", b"9" * 19, b"9" * 20, b"9" * 60, str(MAX_TS).encode(), str(MAX_TS + 1).encode(), str(-MAX_TS - 1).encode(),
+    b"-5",
+    b'"\\u0047B"', b'"GB"', b'"\\ud83c\\udf55"', b'"\\ud800"', b'{"country": "GB"}', b'[{"key": "opened", "ts": 2}]',
+    b'{"a": 1, "a": "x"}', b'["GB"]', b"NaN", b"Infinity", b"1e999", b'{"opened": "opened"}', b"2", b"6", b"7",
+]  # fmt: skip
+ENDS = [b"", b" ", b"\n", b"x", b"{}", b"\x00", b"}", b","]
+_NAME, _VALUE = re.compile(rb'"[^"]*"(?=\s*:)'), re.compile(rb'(?<=: )(?:"[^"]*"|-?\d+|\{[^{}]*\}|\[[^\[\]]*\])')
+_GAP, _MEMBER = re.compile(rb"[,:{}\[\]]"), re.compile(rb'"\w+": (?:"[^"]*"|-?\d+|\{[^{}]*\})(?=[,}])')
+
+
+def mutated(rng):
+    """A base record with up to three things changed, each of which may or may not break the contract."""
+    base = dict(BASES[rng.integers(len(BASES))])
+    raw = json.dumps({name: base[name] for name in rng.permutation(sorted(base)).tolist()}).encode()
+
+    def choose(options):
+        return options[rng.integers(len(options))]
+
+    def change(pattern, made):
+        places = list(pattern.finditer(raw))
+        if not places:
+            return raw
+        place = choose(places)
+        return raw[: place.start()] + made(place[0]) + raw[place.end() :]
+
+    changes = [
+        lambda: change(_NAME, lambda _: choose(MEMBERS)),
+        lambda: change(_VALUE, lambda _: choose(VALUES)),
+        lambda: change(_GAP, lambda old: old + choose([b" ", b"\t\n", b"  ", b",", b"\xef\xbb\xbf", b"\xff"])),
+        lambda: change(_MEMBER, lambda old: old + b", " + choose([old, choose(MEMBERS) + b": " + choose(VALUES)])),
+        lambda: change(_MEMBER, lambda old: choose(MEMBERS) + b": " + choose(VALUES) + b", " + old),
+        lambda: choose([b"", b" ", b"\xef\xbb\xbf"]) + raw + choose(ENDS),
+    ]
+    for _ in range(rng.integers(0, 4)):
+        raw = choose(changes)()
+    return raw
+
+
+def test_ten_thousand_mutated_records_get_the_answer_that_no_cache_gives(small):
+    """With the fixture's two modes, 20,000; valid ones among them have filled the caches that the others meet."""
+    rng = np.random.default_rng(11)
+    kept, uncached, reference = cached(small), cached(small, 0), plain(small)
+    refused = 0
+    for number in range(10_000):
+        raw = mutated(rng)
+        expected = outcome(reference, raw)
+        refused += expected[0] is RecordError
+        assert outcome(kept, raw) == expected, raw
+        if number % 5 == 0:
+            assert outcome(uncached, raw) == expected, raw
+    assert 2_000 < refused < 8_000
+    assert kept.events.hits > 2_000
+    assert kept.profiles.hits > 2_000
+
+
+@pytest.mark.parametrize(
+    ("valid", "broken"),
+    [
+        ({"attributes": {"country": "GB"}}, {"lifelong": {"country": "GB"}}),
+        ({"lifelong": [{"key": "opened", "ts": 1}]}, {"attributes": [{"key": "opened", "ts": 1}]}),
+        ({"attributes": {}}, {"lifelong": {}}),
+        ({"lifelong": []}, {"attributes": []}),
+    ],
+)
+def test_a_profile_that_breaks_the_contract_is_refused_whatever_is_kept(small, valid, broken):
+    tokenizer = cached(small)
+    tokenizer(json.dumps({"events": [], **valid}).encode())
+    raw = json.dumps({"events": [], **broken}).encode()
+    assert outcome(tokenizer, raw) == outcome(plain(small), raw)
+    with pytest.raises(RecordError, match=f"{next(iter(broken))}: expected"):
+        tokenizer(raw)
 
 
 @given(
