@@ -84,6 +84,8 @@ class FirstError:
 def _plain(value: pa.Scalar) -> Any:
     try:
         plain = value.as_py()
+    except UnicodeDecodeError:
+        return value.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
     except (ValueError, OverflowError):
-        return str(value)
+        return str(value.cast(pa.int64()))
     return plain if isinstance(plain, str | int | float | bool | None) else str(plain)

@@ -35,7 +35,9 @@ class Part:
         try:
             # Buffering ahead would keep the bytes of every row group: a file larger than memory must stream. Spark
             # writes moments as INT96, whose nanoseconds end in 2262.
-            file = pq.ParquetFile(self.path, pre_buffer=False, coerce_int96_timestamp_unit="us")
+            file = pq.ParquetFile(
+                self.path, pre_buffer=False, coerce_int96_timestamp_unit="us", page_checksum_verification=True
+            )
             file.schema_arrow  # noqa: B018 - it is read here, where its errors are caught
         except _UNREADABLE as error:
             raise DataError(f"{self.path}: cannot be read as Parquet: {_one_line(error)}") from None
