@@ -1,7 +1,9 @@
+from itertools import islice
+
 import pytest
 
 from pragmatiq_client import DeadlineExceededError
-from pragmatiq_client.retry import LONGEST_PAUSE, Deadline, pauses
+from pragmatiq_client.retry import LONGEST_PAUSE, Deadline, fitted, pauses
 
 
 def test_deadline_counts_down() -> None:
@@ -10,8 +12,7 @@ def test_deadline_counts_down() -> None:
     assert deadline.remaining() == 2.0
     now[0] = 101.5
     assert deadline.remaining() == 0.5
-    assert deadline.allows(0.4)
-    assert not deadline.allows(0.5)
+    assert deadline.left() == 0.5
     now[0] = 102.0
     with pytest.raises(DeadlineExceededError, match="within 2 s"):
         deadline.remaining()
@@ -26,3 +27,9 @@ def test_pauses_grow_to_a_ceiling() -> None:
     assert longest[-1] == LONGEST_PAUSE
     assert all(low == high / 2 for low, high in zip(shortest, longest, strict=True))
     assert list(pauses(0)) == []
+
+
+def test_pauses_without_a_count_never_end_and_fit_the_budget() -> None:
+    assert len(list(islice(pauses(None), 5000))) == 5000
+    assert fitted(0.5, left=2.0) == (0.5, False)
+    assert fitted(0.5, left=0.4) == (0.2, True)

@@ -1,84 +1,112 @@
 """The wire contract: what a request holds, what its answer and the model's config have to look like."""
 
-import json
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from pragmatiq_client.errors import InvalidRecordError, ProtocolError
+from pragmatiq_client.records import Record
+from pragmatiq_client.values import UnreadableValueError, to_json
 
-Record = Mapping[str, Any] | str | bytes
+RecordLike = Record | Mapping[str, Any] | str | bytes
+"""What a call takes for a record: a typed one, a mapping, or its JSON as a string or UTF-8 bytes."""
 
 OUTPUTS = ("scores", "embedding", "tasks")
-ROUTING_HEADER = "x-user-id"
-
-_HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
+MAX_REQUEST_BYTES = 64 * 1024 * 1024
+"""Records of one call travel in requests of at most that size; a larger record travels alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One user: ``scores`` by task name, ``embedding`` float32 [dim]."""
+    """One user: ``scores`` by task name, ``embedding`` float32 [dim]; ``request_id`` is the call's."""
 
     scores: dict[str, float]
     embedding: npt.NDArray[np.float32]
+    request_id: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One inference: JSON documents for ``model``, and what goes out beside them."""
+
+    model: str
+    documents: list[bytes]
+    headers: Mapping[str, str]
+    request_id: str
+
+
+class Tensors(Protocol):
+    """The outputs of an inference."""
+
+    def as_numpy(self, name: str) -> npt.NDArray[Any] | None:
+        """The output of that name; None if there is none."""
 
 
 def read_max_batch_size(config: Mapping[str, Any]) -> int:
     """Users per request, from Triton's JSON form of ``config.pbtxt``; one where the model takes no batches."""
     try:
         return max(int(config.get("max_batch_size", 0)), 1)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise ProtocolError(f"the model's config cannot be read: max_batch_size: {error}") from error
 
 
-def routing_headers(routing_key: str | None) -> dict[str, str]:
-    """The headers by which a load balancer finds the server of this key; none without a key.
+def check_records(records: Iterable[RecordLike]) -> list[RecordLike]:
+    """The records as a list.
 
     Raises:
-        ValueError: a key that no header can carry over both protocols as it is.
+        TypeError: a single record, or a table, where a sequence of records is expected.
     """
-    if routing_key is None:
-        return {}
-    if not _HEADER_VALUE.fullmatch(routing_key):
-        raise ValueError(
-            f"routing_key: expected printable ASCII, with no space at either end, got {routing_key!r}: "
-            'send a hash of it, as hmac.new(secret, key.encode(), "sha256").hexdigest()'
+    if isinstance(records, Mapping | str | bytes | Record):
+        raise TypeError(f"records: expected a sequence of records, got one {type(records).__name__}: use score_one")
+    if hasattr(records, "to_dict"):
+        raise TypeError(
+            f"records: expected a sequence of records, got a {type(records).__name__}: one mapping per user"
         )
-    return {ROUTING_HEADER: routing_key}
+    return list(records)
 
 
-def encode_records(records: Sequence[Record]) -> npt.NDArray[np.object_]:
-    """The request's ``record``: one JSON document in UTF-8 per user, [n, 1].
+def encode_record(record: RecordLike, row: int) -> bytes:
+    """One JSON document in UTF-8; strings and bytes as they are.
 
     Raises:
-        InvalidRecordError: a record that is not JSON (a set, NaN, a lone surrogate, ...), with its row.
+        InvalidRecordError: a record that cannot be written as JSON (a set, an infinite number, ...), with its row.
     """
-    rows = np.empty((len(records), 1), np.object_)
-    for row, record in enumerate(records):
+    try:
+        if isinstance(record, bytes):
+            return record
+        if isinstance(record, Mapping | Record):
+            return to_json(record)
+        if not isinstance(record, str):
+            kind = type(record).__name__
+            raise UnreadableValueError("$", f"expected a Record, a mapping, a string or bytes, got {kind}")
         try:
-            rows[row, 0] = _encode(record)
-        except (TypeError, ValueError, RecursionError) as error:
-            text = f"client: row {row}: $: expected a record that can be written as JSON, got {error}"
-            raise InvalidRecordError.parse(text) from error
-    return rows
+            return record.encode("utf-8")
+        except UnicodeEncodeError as error:
+            problem = f"expected text, got half a surrogate pair at character {error.start}"
+            raise UnreadableValueError("$", problem) from error
+    except (UnreadableValueError, RecursionError) as error:
+        problem = str(error) if isinstance(error, UnreadableValueError) else "$: nested too deeply, or within itself"
+        raise InvalidRecordError.parse(f"client: row {row}: {problem}") from error
 
 
-def _encode(record: Record) -> bytes:
-    if isinstance(record, bytes):
-        return record
-    if isinstance(record, Mapping):
-        record = json.dumps(dict(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    if not isinstance(record, str):
-        raise TypeError(f"{type(record).__name__} (a record is a mapping, a string or bytes)")
-    return record.encode("utf-8")
+def batches(documents: Mapping[int, bytes], max_users: int) -> list[list[int]]:
+    """The rows in groups of at most ``max_users`` and ``MAX_REQUEST_BYTES``."""
+    groups: list[list[int]] = []
+    size = 0
+    for row, document in documents.items():
+        if not groups or len(groups[-1]) == max_users or size + len(document) > MAX_REQUEST_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(row)
+        size += len(document)
+    return groups
 
 
-def read_answers(response: Any, n_users: int) -> list[Answer]:
-    """Answers from tritonclient's response: each user's ``scores`` under the names that ``tasks`` gives them."""
+def read_answers(response: Tensors, n_users: int, request_id: str) -> list[Answer]:
+    """Answers from the response: each user's ``scores`` under the names that ``tasks`` gives them."""
     scores = _read(response, "scores", np.dtype(np.float32), n_users)
     embedding = _read(response, "embedding", np.dtype(np.float32), n_users)
     tasks = _read(response, "tasks", np.dtype(np.object_), n_users)
@@ -88,14 +116,16 @@ def read_answers(response: Any, n_users: int) -> list[Answer]:
         names = [[name.decode("utf-8") for name in row] for row in tasks]
     except UnicodeDecodeError as error:
         raise ProtocolError(f"output `tasks`: expected UTF-8: {error}") from error
+    if any(len(set(row)) != len(row) for row in names):
+        raise ProtocolError("output `tasks`: two scores of a user have the same name")
     rows = zip(names, scores.tolist(), embedding, strict=True)
-    return [Answer(dict(zip(row, values, strict=True)), vector.copy()) for row, values, vector in rows]
+    return [Answer(dict(zip(row, values, strict=True)), vector.copy(), request_id) for row, values, vector in rows]
 
 
-def _read(response: Any, name: str, dtype: np.dtype[Any], n_users: int) -> npt.NDArray[Any]:
+def _read(response: Tensors, name: str, dtype: np.dtype[Any], n_users: int) -> npt.NDArray[Any]:
     """An output as [n_users, columns]."""
     try:
-        array: npt.NDArray[Any] | None = response.as_numpy(name)
+        array = response.as_numpy(name)
     except ValueError as error:
         raise ProtocolError(f"output `{name}` cannot be read: {error}") from error
     if array is None:
