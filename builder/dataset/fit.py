@@ -1,6 +1,7 @@
 """Fitting a tokenizer: one pass that counts values per key, then kinds, ids, buckets and BPE pieces."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,24 +10,21 @@ import msgspec
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from builder.dataset.columns import profile_columns, read_event_columns
+from builder.dataset.columns import CountedValues, profile_columns, read_event_columns
 from builder.progress import Progress, Silent
 from builder.raw import read_profiles
 from pragmatiq_triton.batch import Int64
-from pragmatiq_triton.errors import DataError
-from pragmatiq_triton.tokenizer.config import TokenizerConfig
-from pragmatiq_triton.tokenizer.fields import FieldColumn
-from pragmatiq_triton.tokenizer.vocabulary import (
-    FORMAT_VERSION,
-    N_SPECIAL,
-    FieldKind,
-    Float64,
-    Vocabulary,
-    parse_numbers,
-)
+from pragmatiq_triton.errors import ConfigError, DataError
+from pragmatiq_triton.text_encoders.protocol import shortened
+from pragmatiq_triton.tokenizer.config import FIELD_LISTS, TokenizerConfig
+from pragmatiq_triton.tokenizer.tokenizer import SOURCE_KEY
+from pragmatiq_triton.tokenizer.values import is_plain_number, numbers_of
+from pragmatiq_triton.tokenizer.vocabulary import FORMAT_VERSION, N_SPECIAL, FieldKind, Float64, Vocabulary
 
 NUMERIC_SHARE = 0.995
 NUMERIC_LEAST_VALUES = 32
+FORCED_NUMERIC_SHARE = 0.5
+"""Of a field in ``force_numeric``: with fewer numbers it is refused."""
 
 
 @dataclass(slots=True)
@@ -40,12 +38,23 @@ class ValueCounts:
     @property
     def numbers(self) -> Float64:
         """The distinct values read as numbers, NaN where they are none: float64 [n_distinct]."""
-        return parse_numbers(list(self.counts))
+        return numbers_of(list(self.counts))
 
-    def add(self, values: Sequence[str], counts: Int64) -> None:
+    @property
+    def has_numbers(self) -> bool:
+        """Whether nearly all values are numbers, and there are enough of them to tell."""
+        counted = sum(self.counts.values())
+        plain = sum(count for value, count in self.counts.items() if is_plain_number(value))
+        # Beyond the counter's capacity the counted values stand for all.
+        return self.total >= NUMERIC_LEAST_VALUES and plain >= NUMERIC_SHARE * counted
+
+    def add(self, values: Sequence[str | None], counts: Int64) -> None:
+        """Count values; None, a missing one, has no vote."""
         known = self.counts
-        self.total += int(counts.sum())
         for value, count in zip(values, counts.tolist(), strict=True):
+            if value is None:
+                continue
+            self.total += count
             if value in known:
                 known[value] += count
             elif len(known) < self.capacity:
@@ -57,23 +66,46 @@ def fit(data: Path, config: TokenizerConfig, progress: Progress = Silent()) -> V
 
     Raises :class:`DataError` where the folder holds no field at all.
     """
+    config.check_choices()
     event_counts: dict[str, ValueCounts] = {}
     profile_counts: dict[str, ValueCounts] = {}
-    for events in read_event_columns(data):
-        _count(event_counts, events.columns, config)
+    for events in read_event_columns(data, config.value_rules):
+        _count(event_counts, events.counted, config)
         progress.advance(len(events.chunk.ts))
-    for profiles in read_profiles(data):
-        _count(profile_counts, profile_columns(profiles)[0], config)
+    for chunk in read_profiles(data):
+        _count(profile_counts, profile_columns(chunk, config.value_rules).counted, config)
+    if fields := {**event_counts, **profile_counts}:
+        check_names(config, fields)
+    event_counts, profile_counts = (
+        {key: values for key, values in counts.items() if values.total and key not in config.drop_fields}
+        for counts in (event_counts, profile_counts)
+    )
     if not event_counts and not profile_counts:
         raise DataError(f"{data}: expected events or profiles to fit a tokenizer on, got none")
     return _build(event_counts, profile_counts, config)
 
 
-def _count(into: dict[str, ValueCounts], columns: list[FieldColumn], config: TokenizerConfig) -> None:
-    for column in columns:
-        counts = np.bincount(column.inverse, minlength=len(column.values)) if column.inverse is not None else None
-        assert counts is not None, "columns of Arrow data have distinct values"
-        into.setdefault(column.key, ValueCounts(config.max_counter_distinct)).add(column.values, counts)
+def check_names(config: TokenizerConfig, fields: Collection[str]) -> None:
+    """Raise :class:`ConfigError` for a setting that names a field which the data do not have."""
+    for setting in FIELD_LISTS:
+        for name in getattr(config, setting):
+            if name == SOURCE_KEY and setting == "drop_fields":
+                raise ConfigError(f"drop_fields: {SOURCE_KEY!r} stays: it is the one token that every event has")
+            if name not in fields:
+                close = difflib.get_close_matches(name, fields, 3, cutoff=0.5)
+                close = close or difflib.get_close_matches(name.lower(), {key.lower(): key for key in fields}, 3)
+                choices = f"did you mean {', '.join(map(repr, close))}?" if close else _some(sorted(fields))
+                raise ConfigError(f"{setting}: no field, attribute or milestone is called {name!r}; {choices}")
+
+
+def _some(names: Sequence[str], most: int = 20) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"the data have {', '.join(map(repr, names[:most]))}{more}"
+
+
+def _count(into: dict[str, ValueCounts], counted: Iterable[CountedValues], config: TokenizerConfig) -> None:
+    for values in counted:
+        into.setdefault(values.key, ValueCounts(config.max_counter_distinct)).add(values.read, values.counts)
 
 
 def _build(
@@ -103,8 +135,12 @@ def _build(
         {text for key in keys if kinds[key] == "text" and key in in_pieces for text in in_pieces[key].counts}
     )
     bpe_json, n_pieces = _train_bpe(texts, config, config.target_vocab - next_id) if texts else (None, 0)
+    # Features read events. That a field of digits is a name is the user's word alone.
+    read = event_counts.keys() - set(config.force_text)
+    number_keys = [key for key in keys if kinds[key] == "numeric" or (key in read and merged[key].has_numbers)]
     state = {
         "format_version": FORMAT_VERSION,
+        "number_keys": number_keys,
         "config": msgspec.to_builtins(config),
         "key_vocab": key_vocab,
         "field_kind": kinds,
@@ -130,16 +166,31 @@ def _merge(first: ValueCounts | None, second: ValueCounts | None) -> ValueCounts
 def _kind(key: str, values: ValueCounts, config: TokenizerConfig) -> FieldKind:
     if key in config.force_categorical:
         return "categorical"
+    if key in config.force_text:
+        return "text"
     if key in config.force_numeric:
+        _require_numbers(key, values)
         return "numeric"
     least = config.numeric_min_cardinality
     least = 4 * config.n_buckets if least is None else least
-    if values.total >= NUMERIC_LEAST_VALUES and len(values.counts) > least:
-        counts = np.fromiter(values.counts.values(), np.int64, len(values.counts))
-        # Beyond the counter's capacity the counted values stand for all.
-        if counts[np.isfinite(values.numbers)].sum() >= NUMERIC_SHARE * counts.sum():
-            return "numeric"
+    if len(values.counts) > least and values.has_numbers:
+        return "numeric"
     return "text" if len(values.counts) > config.categorical_threshold else "categorical"
+
+
+def _require_numbers(key: str, values: ValueCounts) -> None:
+    """Raise :class:`ConfigError` where most values would become [UNK]."""
+    counts = np.fromiter(values.counts.values(), np.int64, len(values.counts))
+    is_number = np.isfinite(values.numbers)
+    if counts[is_number].sum() < FORCED_NUMERIC_SHARE * counts.sum():
+        odd = [value for value, number in zip(values.counts, is_number, strict=True) if not number]
+        odd.sort(key=lambda value: (-values.counts[value], value))
+        share = counts[is_number].sum() / counts.sum()
+        raise ConfigError(
+            f"force_numeric: {share:.1%} of the values of {key!r} are numbers, expected at least "
+            f"{FORCED_NUMERIC_SHARE:.0%}; others are {', '.join(map(shortened, odd[:3]))}: write them as plain "
+            "numbers, or leave the field out of force_numeric"
+        )
 
 
 def _edges(values: ValueCounts, n_buckets: int) -> list[float]:

@@ -11,23 +11,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builder.dataset.arrays import ArrayFile
-from builder.dataset.columns import EncodableEvents, profile_columns, read_event_columns
+from builder.dataset.columns import EncodableEvents, EncodableProfiles, profile_columns, read_event_columns
+from builder.dataset.field_counts import FieldCounters
+from builder.dataset.field_warnings import field_table
 from builder.dataset.fit import fit
 from builder.dataset.store import FORMAT
 from builder.dataset.texts import TextStore
 from builder.progress import Progress, Silent
-from builder.raw import ProfileChunk, check_columns, count_rows, read_profiles
+from builder.raw import check_columns, count_rows, read_profiles
 from pragmatiq_triton.batch import Token, cu_seqlens
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.text_encoders import TextEncoder, create_text_encoder
 from pragmatiq_triton.tokenizer import NO_TIME, TokenizerConfig, Vocabulary
 from pragmatiq_triton.tokenizer.fields import TextNumbering, cut_tails, encode_fields
-from pragmatiq_triton.tokenizer.vocabulary import UNK
 
 
 @dataclass(frozen=True)
 class TokenizeSummary:
-    """What a data set holds; ``unknown_values``: tokens whose value the vocabulary lacks."""
+    """What a data set holds; ``unknown_values``: values of events and profiles that the vocabulary lacks."""
 
     users: int
     events: int
@@ -71,11 +72,11 @@ def tokenize(
     vocabulary.save(out / "tokenizer")
     progress.stage("Encoding events", n_rows)
     with _Writer(out, vocabulary) as writer:
-        for events in read_event_columns(data):
+        for events in read_event_columns(data, vocabulary.rules):
             writer.add_events(events)
             progress.advance(len(events.chunk.ts))
         for profiles in read_profiles(data):
-            writer.add_profiles(profiles)
+            writer.add_profiles(profile_columns(profiles, vocabulary.rules))
         writer.finish()
     if encoder is not None:
         TextStore.create(out / "texts", writer.texts.texts, encoder, text_model).embed(encoder, progress)
@@ -84,11 +85,12 @@ def tokenize(
         events=writer.token_offsets.n_rows - 1,
         tokens=writer.tokens.n_rows,
         distinct_texts=len(writer.texts.texts),
-        unknown_values=writer.unknown_values,
+        unknown_values=writer.fields.unknown_values,
         vocab_size=vocabulary.size,
         tokenizer_hash=vocabulary.content_hash,
         text_encoder=encoder.name if encoder else None,
     )
+    field_table(writer.fields, vocabulary, fitted=tokenizer_dir is None).save(out)
     (out / "meta.json").write_text(json.dumps({"format": FORMAT, **asdict(summary)}, indent=1), encoding="utf-8")
     return summary
 
@@ -101,7 +103,7 @@ class _Writer:
         self.vocabulary = vocabulary
         self.texts = TextNumbering()
         self.user_ids: list[str] = []
-        self.unknown_values = 0
+        self.fields = FieldCounters(vocabulary)
         self._numbers: dict[str, int] = {}
         self._event_counts: list[int] = []
         self._profile_rows: dict[int, int] = {}
@@ -129,10 +131,10 @@ class _Writer:
         chunk, n_fields = events.chunk, int(events.field_counts.sum())
         texts = self.texts if self.vocabulary.config.embeds_text else None
         fields = encode_fields(events.columns, n_fields, self.vocabulary, texts)
+        self.fields.add_events(events, fields)
         lengths = np.add.reduceat(fields.counts, cu_seqlens(events.field_counts)[:-1])
         kept, lengths = cut_tails(lengths, self.vocabulary.config.max_event_tokens)
         tokens = fields.tokens[kept]
-        self.unknown_values += int(np.sum((tokens[:, Token.VALUE] == UNK) & (tokens[:, Token.TEXT] < 0)))
         self.token_offsets.append(cu_seqlens(lengths)[1:] + self.tokens.n_rows)
         self.tokens.append(tokens)
         self._token_numbers.append(fields.numbers[kept])
@@ -142,12 +144,13 @@ class _Writer:
             self._numbers[user_id] = len(self.user_ids)
             self.user_ids.append(user_id)
 
-    def add_profiles(self, chunk: ProfileChunk) -> None:
-        columns, item_counts, times = profile_columns(chunk)
-        items = encode_fields(columns, int(item_counts.sum()), self.vocabulary, None)
+    def add_profiles(self, profiles: EncodableProfiles) -> None:
+        chunk, times = profiles.chunk, profiles.item_times
+        items = encode_fields(profiles.columns, len(times), self.vocabulary, None)
+        self.fields.add_profiles(profiles, items)
         self._item_offsets.append(cu_seqlens(items.counts)[1:] + self._profile.n_rows)
         self._profile.append(items.tokens[:, : Token.TEXT])
-        self._profile_offsets.append(cu_seqlens(item_counts)[1:] + self._item_ts.n_rows)
+        self._profile_offsets.append(cu_seqlens(profiles.item_counts)[1:] + self._item_ts.n_rows)
         item_ts = np.full(len(times), NO_TIME, np.int64)
         item_ts[times >= 0] = chunk.milestone_ts[times[times >= 0]]
         self._item_ts.append(item_ts)

@@ -7,6 +7,20 @@ import msgspec
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.text_encoders import TextEncoderSpec
 from pragmatiq_triton.tokenizer.times import timezone_of
+from pragmatiq_triton.tokenizer.values import MISSING_VALUES, ValueRules
+
+FIELD_LISTS = ("force_categorical", "force_numeric", "force_text", "drop_fields")
+"""The settings that name fields; a field is in one of them at most."""
+
+TEXT_BRANCH = (
+    "text_encoder",
+    "text_encoder_dim",
+    "text_model",
+    "text_model_revision",
+    "text_prefix",
+    "trust_remote_code",
+)
+"""The settings that mean something with ``text_value_mode: embed`` alone."""
 
 
 class TokenizerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +35,11 @@ class TokenizerConfig(msgspec.Struct, frozen=True, kw_only=True):
     bpe_min_frequency: a pair of pieces met less often is not merged.
     lowercase_text: folds case before BPE; fewer pieces, less information. ``embed`` always carries the raw string.
     categorical_threshold: a field with more distinct values, not numeric, is text.
-    force_categorical, force_numeric: field names whose kind is decided here instead.
+    force_categorical, force_numeric, force_text: field names whose kind is decided here instead; a field in
+        ``force_text`` is no number for features either.
+    drop_fields: names of fields, attributes and milestones that are not read at all.
+    missing_values: what counts as no value, beside null and white space; compared exactly, without the white space
+        around a value. A missing value leaves no token, in fitting, encoding and serving alike.
     n_buckets: percentile buckets of a numeric field, beside one for zero.
     numeric_min_cardinality: distinct values that a numeric field must exceed; unset means 4 * n_buckets.
     max_counter_distinct: distinct values remembered per field while fitting; bounds the memory of fitting.
@@ -43,6 +61,9 @@ class TokenizerConfig(msgspec.Struct, frozen=True, kw_only=True):
     categorical_threshold: int = 1_000
     force_categorical: list[str] = []
     force_numeric: list[str] = []
+    force_text: list[str] = []
+    drop_fields: list[str] = []
+    missing_values: list[str] = msgspec.field(default_factory=lambda: list(MISSING_VALUES))
     n_buckets: int = 64
     numeric_min_cardinality: int | None = None
     max_counter_distinct: int = 1_000_000
@@ -54,6 +75,12 @@ class TokenizerConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def embeds_text(self) -> bool:
         return self.text_value_mode == "embed"
+
+    @property
+    def value_rules(self) -> ValueRules:
+        """How the values of a tokenizer that is fitted from now on are read."""
+        missing = frozenset(("", *(spelling.strip() for spelling in self.missing_values)))
+        return ValueRules(missing, frozenset(self.drop_fields))
 
     @property
     def text_encoder_spec(self) -> TextEncoderSpec:
@@ -75,7 +102,31 @@ class TokenizerConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(
                 f"unknown tokenizer setting {unknown[0]!r}; the choices are {', '.join(cls.__struct_fields__)}"
             )
-        return cls.from_state(settings)
+        config = cls.from_state(settings)
+        config.check_choices()
+        return config
+
+    def check_choices(self) -> None:
+        """Raise :class:`ConfigError` for settings that contradict one another or would do nothing."""
+        first: dict[str, str] = {}
+        for setting in FIELD_LISTS:
+            for name in getattr(self, setting):
+                if name in first:
+                    other = f"twice in {setting}" if first[name] == setting else f"in {first[name]} and in {setting}"
+                    raise ConfigError(f"the field {name!r} is {other}; name it once")
+                first[name] = setting
+        defaults = type(self)()
+        idle = [name for name in TEXT_BRANCH if getattr(self, name) != getattr(defaults, name)]
+        if idle and not self.embeds_text:
+            raise ConfigError(
+                f"{', '.join(idle)}: does nothing with text_value_mode: bpe; set text_value_mode: embed or leave it out"
+            )
+        idle = [name for name in idle if name not in ("text_encoder", "text_encoder_dim")]
+        if idle and self.text_encoder_spec.encoder in ("hash", "upstream-hash"):
+            raise ConfigError(
+                f"{', '.join(idle)}: does nothing with text_encoder: {self.text_encoder_spec.encoder}, which has no "
+                "model; leave it out, or choose another encoder"
+            )
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "TokenizerConfig":

@@ -1,4 +1,4 @@
-"""Plain features of a history: recency, frequency, gaps, and the numeric fields' statistics.
+"""Plain features of a history: recency, frequency, gaps, and the statistics of its numbers.
 
 One function for training and serving, over any bank's fields: the tokenizer has found out which are numbers.
 """
@@ -44,14 +44,14 @@ class HistoryFeatures:
     """
 
     level: FeatureLevel
-    numeric_keys: tuple[str, ...]
+    number_keys: tuple[str, ...]
     key_ids: Int64
     timezone: str
 
     @classmethod
     def of(cls, vocabulary: Vocabulary, level: FeatureLevel) -> "HistoryFeatures":
         """The features of ``level`` for records that ``vocabulary`` encodes."""
-        keys = vocabulary.numeric_keys
+        keys = vocabulary.number_keys
         ids = np.asarray([vocabulary.key_id(key) for key in keys], np.int64)
         return cls(level, tuple(keys), ids, vocabulary.config.calendar_tz)
 
@@ -64,7 +64,7 @@ class HistoryFeatures:
             return [RECENCY]
         counts = ["events", *(f"events_{days}d" for days in COUNT_DAYS)]
         gaps = [f"gap.{window}.{name}" for window in _WINDOWS for name in _GAPS]
-        numbers = [f"{key}.{window}.{name}" for window in _WINDOWS for name in _STATISTICS for key in self.numeric_keys]
+        numbers = [f"{key}.{window}.{name}" for window in _WINDOWS for name in _STATISTICS for key in self.number_keys]
         return [RECENCY, *_TIMES, *counts, *gaps, *numbers]
 
     def __call__(self, record: EncodedRecord) -> Float32:
@@ -99,7 +99,7 @@ class HistoryFeatures:
         return (float(month(moment, self.timezone)[0]), float(calendar(moment, self.timezone)[0][0]))
 
     def _numbers(self, record: EncodedRecord) -> Float64:
-        """The numeric fields as a table [n_events, n_keys]; NaN where an event lacks the field."""
+        """The fields of numbers as a table [n_events, n_keys]; NaN where an event lacks the field."""
         rows = np.flatnonzero(~np.isnan(record.numbers))
         column_of = np.zeros(int(self.key_ids.max(initial=0)) + 1, np.int64)
         column_of[self.key_ids] = np.arange(len(self.key_ids))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pragmatiq_triton.batch import Float32, Int32, Int64, Number, Token, cu_seqlens, ranges
-from pragmatiq_triton.tokenizer.vocabulary import UNK, Vocabulary, parse_numbers
+from pragmatiq_triton.tokenizer.vocabulary import UNK, Vocabulary
 
 LARGEST = float(np.finfo(np.float32).max)
 """Of a float32; a number beyond it counts as it."""
@@ -51,7 +51,7 @@ class TextNumbering:
 class EncodedFields(NamedTuple):
     """``tokens`` int32 [n_tokens, 4] in field order, ``counts`` int64 [n_fields] tokens per field.
 
-    ``numbers`` float32 [n_tokens]: what a numeric field's value says, before it is cut into buckets; NaN elsewhere.
+    ``numbers`` float32 [n_tokens]: what the value of a field of numbers says, whatever its tokens are; NaN elsewhere.
     """
 
     tokens: Int32
@@ -74,13 +74,15 @@ def encode_fields(
         if kind is None:
             continue
         keys[column.slots] = vocabulary.key_id(column.key)
+        parsed = vocabulary.numbers(column.key, column.values)
+        if parsed is not None:
+            finite = np.where(np.isfinite(parsed), parsed.clip(-LARGEST, LARGEST), np.nan)
+            numbers[column.slots] = column.spread(finite)
         if kind == "categorical":
             values[column.slots] = column.spread(vocabulary.categorical_ids(column.key, column.values))
         elif kind == "numeric":
-            parsed = parse_numbers(column.values)
+            assert parsed is not None
             values[column.slots] = column.spread(vocabulary.numeric_ids(column.key, parsed))
-            finite = np.where(np.isfinite(parsed), parsed.clip(-LARGEST, LARGEST), np.nan)
-            numbers[column.slots] = column.spread(finite)
         elif texts is not None:
             text_numbers[column.slots] = column.spread(texts.number(column.values))
         else:

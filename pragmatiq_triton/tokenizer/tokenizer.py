@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pragmatiq_triton.batch import Float32, Int32, Int64, Token, UserFeatures
+from pragmatiq_triton.batch import Float32, Int32, Int64, Token, UserFeatures, cu_seqlens
 from pragmatiq_triton.records import Event, Milestone, Record, Scalar, text_of
 from pragmatiq_triton.tokenizer.assemble import NO_TIME, EncodedRecord, assemble, newest
 from pragmatiq_triton.tokenizer.features import FeatureLevel, HistoryFeatures
 from pragmatiq_triton.tokenizer.fields import TextNumbering, cut_tails, encode_fields, group_values
 from pragmatiq_triton.tokenizer.moment import record_before
+from pragmatiq_triton.tokenizer.values import canonical
 from pragmatiq_triton.tokenizer.vocabulary import Vocabulary
 
 SOURCE_KEY = "source"
@@ -87,14 +88,11 @@ class Tokenizer:
 
     def encode_events(self, events: Sequence[Event]) -> EncodedEvents:
         """Tokens of events, whatever their order and their times."""
-        columns, n_fields = group_values(
-            pair
-            for event in events
-            for pair in chain(((SOURCE_KEY, event.source),), ((k, text_of(v)) for k, v in event.fields.items()))
-        )
+        read = [[(SOURCE_KEY, self._source(event.source)), *self._fields(event.fields)] for event in events]
+        columns, n_fields = group_values(chain.from_iterable(read))
         texts = TextNumbering() if self.config.embeds_text else None
         fields = encode_fields(columns, n_fields, self.vocabulary, texts)
-        first_fields = np.cumsum([0, *(len(event.fields) + 1 for event in events)])[:-1]
+        first_fields = cu_seqlens([len(pairs) for pairs in read])[:-1]
         uncut_lengths = np.add.reduceat(fields.counts, first_fields) if events else np.zeros(0, np.int64)
         kept, lengths = cut_tails(uncut_lengths, self.config.max_event_tokens)
         tokens = fields.tokens[kept]
@@ -105,14 +103,27 @@ class Tokenizer:
 
     def encode_profile(self, attributes: Mapping[str, Scalar], lifelong: Sequence[Milestone]) -> EncodedProfile:
         """Tokens of a profile: attributes by name, then milestones."""
-        named = sorted((key, text_of(value)) for key, value in attributes.items())
-        columns, n_items = group_values([*named, *((item.key, item.key) for item in lifelong)])
+        named = sorted(self._fields(attributes))
+        timed = [(pair, item.ts) for item in lifelong for pair in self._fields({item.key: item.key})]
+        columns, n_items = group_values([*named, *(pair for pair, _ in timed)])
         items = encode_fields(columns, n_items, self.vocabulary, None)
         return EncodedProfile(
             tokens=items.tokens[:, : Token.TEXT],
             item_lengths=items.counts,
-            item_ts=np.asarray([NO_TIME] * len(named) + [item.ts for item in lifelong], np.int64),
+            item_ts=np.asarray([NO_TIME] * len(named) + [ts for _, ts in timed], np.int64),
         )
+
+    def _source(self, source: str) -> str:
+        """An event's source, which is never missing: without it there would be no token of the event."""
+        return source if self.vocabulary.rules is None else canonical(source)
+
+    def _fields(self, fields: Mapping[str, Scalar]) -> list[tuple[str, str]]:
+        """Names and values as the vocabulary knows them, without those that are missing or dropped."""
+        rules = self.vocabulary.rules
+        if rules is None:
+            return [(key, text_of(value)) for key, value in fields.items()]
+        read = ((key, rules.read_field(key, text_of(value))) for key, value in fields.items())
+        return [(key, value) for key, value in read if value is not None]
 
 
 def number_texts(tokens: Int32, strings: Sequence[str]) -> tuple[str, ...]:

@@ -17,8 +17,12 @@ import tokenizers
 from pragmatiq_triton.batch import Int64, cu_seqlens
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.tokenizer.config import TokenizerConfig
+from pragmatiq_triton.tokenizer.values import ValueRules, numbers_of
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Of a tokenizer that is fitted now. 1 is the upstream toolkit's, and ours from before: values are read as they are
+written. From 2 on they are read by :class:`~pragmatiq_triton.tokenizer.values.ValueRules`."""
+
 PAD, MASK, UNK, USR, EVT = range(5)
 N_SPECIAL = 5
 UPSTREAM_HASH = "upstream-hash"
@@ -71,9 +75,25 @@ class Vocabulary:
         return {key: np.asarray(binner["edges"], np.float64) for key, binner in self.state["binners"].items()}
 
     @cached_property
-    def numeric_keys(self) -> list[str]:
-        """The fields whose values are numbers, by name."""
-        return sorted(key for key, kind in self.state["field_kind"].items() if kind == "numeric")
+    def rules(self) -> ValueRules | None:
+        """How values are read; None: as they are written."""
+        return None if self.state.get("format_version", 1) == 1 else self.config.value_rules
+
+    @cached_property
+    def number_keys(self) -> list[str]:
+        """The fields whose values are numbers for features, whatever their tokens are, by name."""
+        numeric = (key for key, kind in self.state["field_kind"].items() if kind == "numeric")
+        return sorted(self.state.get("number_keys", numeric))
+
+    @cached_property
+    def _number_keys(self) -> frozenset[str]:
+        return frozenset(self.number_keys)
+
+    def numbers(self, key: str, values: Sequence[str]) -> Float64 | None:
+        """The numbers that a field's values spell, float64 [n], NaN for what is none; None for a field of words."""
+        if key not in self._number_keys:
+            return None
+        return parse_numbers(values) if self.rules is None else numbers_of(values)
 
     def key_id(self, key: str) -> int:
         """The key's id, or ``UNK``."""
@@ -137,9 +157,11 @@ class Vocabulary:
             raise ArtifactError(
                 f"{folder}: expected a tokenizer folder (tokenizer.json, tokenizer.hash): {error}"
             ) from None
-        if state.get("format_version") != FORMAT_VERSION:
+        found = state.get("format_version") if isinstance(state, dict) else None
+        if found not in (1, FORMAT_VERSION):
             raise ArtifactError(
-                f"{path}: expected format_version {FORMAT_VERSION}, got {state.get('format_version')!r}"
+                f"{path}: expected format_version 1 or {FORMAT_VERSION}, got {found!r}; "
+                "it was fitted by another version: use that one, or fit again"
             )
         vocabulary = cls(state, bpe_json)
         if vocabulary.content_hash != expected:

@@ -1,0 +1,100 @@
+"""The table of fields: what each field of a data set holds and what becomes of it, kept as ``fields.json``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from builder.dataset.columns import Part
+from pragmatiq_triton.errors import ArtifactError
+
+FILE = "fields.json"
+MOST_FIELDS = 500
+"""Fields that the table keeps, those with the most values first; the rest are counted."""
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True):
+    """One field of events, of profiles (``attributes``) or a milestone.
+
+    ``kind``: how its values become tokens; ``missing`` where it has none, ``unknown`` where the tokenizer was fitted to
+    data without it, ``dropped`` where a setting says so. ``values`` and ``missing`` count what is there and what is
+    spelled but means nothing; ``distinct`` is a lower bound where ``distinct_at_least``. ``numbers``: values that parse
+    as a number. ``unknown``: values that are [UNK]. ``tokens``, and ``cut_tokens`` of them that the limits on an event
+    or a profile take away from the network. ``examples``: frequent values, shortened.
+    """
+
+    name: str
+    part: Part
+    kind: str
+    values: int
+    missing: int
+    distinct: int
+    distinct_at_least: bool
+    numbers: int
+    unknown: int
+    tokens: int
+    cut_tokens: int
+    examples: list[str]
+
+    @property
+    def missing_share(self) -> float:
+        return _share(self.missing, self.missing + self.values)
+
+    @property
+    def number_share(self) -> float:
+        return _share(self.numbers, self.values)
+
+    @property
+    def unknown_share(self) -> float:
+        return _share(self.unknown, max(self.values, self.unknown))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as for JSON, with the shares."""
+        shares = {name: getattr(self, name) for name in ("missing_share", "number_share", "unknown_share")}
+        return {**msgspec.to_builtins(self), **{name: round(share, 4) for name, share in shares.items()}}
+
+
+class FieldTable(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of a data set, ``left_out`` of which are not listed, and what is odd about them, a line each."""
+
+    fields: list[Field]
+    left_out: int
+    warnings: list[str]
+
+    def save(self, folder: Path) -> None:
+        """Write ``fields.json``."""
+        (folder / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> "FieldTable | None":
+        """The table of a data set or of a run; None where none was made: the folder is upstream's, or an older one.
+
+        Raises :class:`ArtifactError` where the file is damaged.
+        """
+        path = folder / FILE
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=cls)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            raise ArtifactError(f"{path}: expected a table of fields: {error}; tokenize again") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as for JSON."""
+        return {
+            "fields": [field.to_dict() for field in self.fields],
+            "fields_left_out": self.left_out,
+            "warnings": self.warnings,
+        }
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def kept_fields(rows: Sequence[Field]) -> tuple[list[Field], int]:
+    """The rows of the table, those with the most values, in the order of their part and name; and how many are not."""
+    kept = sorted(rows, key=lambda row: (-(row.values + row.missing), row.part, row.name))[:MOST_FIELDS]
+    order: tuple[Part, ...] = ("events", "attributes", "milestones")
+    return sorted(kept, key=lambda row: (order.index(row.part), row.name)), len(rows) - len(kept)
