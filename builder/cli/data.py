@@ -89,11 +89,16 @@ def tokenize(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Fit a tokenizer on a raw data folder and encode it.
+    """Fit a tokenizer on a raw data folder and encode it; prints what each field holds and what becomes of it.
+
+    Read the warnings: each names a field that may not be what it became, and the setting (force_numeric,
+    force_categorical, force_text, drop_fields, missing_values, max_event_tokens) that changes it.
 
     With text_value_mode: embed in the config, each distinct string is embedded once by the frozen text model, here;
     an interrupted run goes on where it stopped. The later steps need no switch: they read the data set.
     """
+    from builder.cli.fields import show_fields
+    from builder.dataset.field_table import FieldTable
     from builder.dataset.tokenize import tokenize as run
     from pragmatiq_triton.errors import ConfigError
     from pragmatiq_triton.tokenizer import TokenizerConfig
@@ -103,6 +108,9 @@ def tokenize(
     settings = TokenizerConfig.from_settings(read_settings(config))
     with RichProgress() as progress:
         summary = run(data, out, settings, tokenizer_dir=tokenizer_dir, text_model=text_model, progress=progress)
-    show(f"Tokenized data set in {out}", asdict(summary), json)
+    fields = FieldTable.load(out)
+    assert fields, "tokenize writes the table"
+    show(f"Tokenized data set in {out}", {**asdict(summary), **fields.to_dict()} if json else asdict(summary), json)
+    show_fields(fields, json)
     if not json:
         stderr.print(f"next: pragmatiq pretrain {out} --name NAME")

@@ -171,7 +171,10 @@ def info(
     json: Json = False,
 ) -> None:
     """Describe a run, data set or repository; without one, what is installed and whether a server can start here."""
+    from builder.cli.fields import show_fields
     from builder.info import describe
 
-    title, values = describe(path)
-    show(title, values, json)
+    title, values, fields = describe(path)
+    show(title, {**values, **fields.to_dict()} if fields and json else values, json)
+    if fields:
+        show_fields(fields, json)

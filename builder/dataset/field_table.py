@@ -80,6 +80,10 @@ class FieldTable(msgspec.Struct, frozen=True, kw_only=True):
         except (OSError, msgspec.DecodeError) as error:
             raise ArtifactError(f"{path}: expected a table of fields: {error}; tokenize again") from None
 
+    def first(self, most: int) -> list[Field]:
+        """At most so many fields, those with the most values, in the order of their part and name."""
+        return kept_fields(self.fields, most)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""
         return {
@@ -93,8 +97,15 @@ def _share(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
 
 
-def kept_fields(rows: Sequence[Field]) -> tuple[list[Field], int]:
-    """The rows of the table, those with the most values, in the order of their part and name; and how many are not."""
-    kept = sorted(rows, key=lambda row: (-(row.values + row.missing), row.part, row.name))[:MOST_FIELDS]
+def kept_fields(rows: Sequence[Field], most: int) -> list[Field]:
+    """At most so many rows, those with the most values, in the order of their part and name."""
+    kept = sorted(rows, key=lambda row: (-(row.values + row.missing), row.part, row.name))[:most]
     order: tuple[Part, ...] = ("events", "attributes", "milestones")
-    return sorted(kept, key=lambda row: (order.index(row.part), row.name)), len(rows) - len(kept)
+    return sorted(kept, key=lambda row: (order.index(row.part), row.name))
+
+
+def percent(share: float) -> str:
+    """A share in words that tell little from none, and nearly all from all."""
+    if 0 < share < 0.001:
+        return "<0.1%"
+    return ">99.9%" if 0.999 < share < 1 else f"{share:.1%}"

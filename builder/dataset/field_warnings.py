@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from builder.dataset.field_counts import FieldCounter, FieldCounters, most_frequent
-from builder.dataset.field_table import FieldTable, kept_fields
+from builder.dataset.field_table import MOST_FIELDS, FieldTable, kept_fields
 from builder.dataset.fit import NUMERIC_LEAST_VALUES, NUMERIC_SHARE
 from pragmatiq_triton.tokenizer.vocabulary import Vocabulary
 
@@ -28,11 +28,11 @@ _IDENTIFIER = re.compile(
 def field_table(counters: FieldCounters, vocabulary: Vocabulary, *, fitted: bool) -> FieldTable:
     """The table of what was counted; ``fitted``: to these data, so that a field's kind can still be changed."""
     rows = [counter.row(kind_of(counter, vocabulary)) for counter in counters.counters.values()]
-    fields, left_out = kept_fields(rows)
+    fields = kept_fields(rows, MOST_FIELDS)
     warnings = [*_warnings(counters, vocabulary, fitted)]
     if len(warnings) > MOST_WARNINGS:
         warnings = [*warnings[:MOST_WARNINGS], f"and {len(warnings) - MOST_WARNINGS} more warnings"]
-    return FieldTable(fields=fields, left_out=left_out, warnings=warnings)
+    return FieldTable(fields=fields, left_out=len(rows) - len(fields), warnings=warnings)
 
 
 def kind_of(counter: FieldCounter, vocabulary: Vocabulary) -> str:

@@ -157,7 +157,7 @@ def test_the_repository_says_what_it_holds(tuned_server, tuned_repository):
         (ADAPTED, f"scoring_{ADAPTED}"),
     ]
     assert altered_files(tuned_repository) == []
-    _, told = describe(tuned_repository)
+    _, told, _ = describe(tuned_repository)
     assert told["tasks"] == manifest.tasks
     assert told["altered"] == []
     card = (tuned_repository / "MODEL_CARD.md").read_text(encoding="utf-8")
@@ -165,5 +165,5 @@ def test_the_repository_says_what_it_holds(tuned_server, tuned_repository):
 
 
 def test_a_run_tells_its_tasks(tuned):
-    _, told = describe(tuned.path)
+    _, told, _ = describe(tuned.path)
     assert told["tasks"] == {"amount": "hybrid", "churn": "probe", ADAPTED: "lora"}

@@ -16,6 +16,20 @@ PROFILES = pa.schema(
 )  # fmt: skip
 
 
+def write_raw(folder, events, profiles=(), **options):
+    """Write rows as a raw data folder: events (user, ts, source, fields) and profiles (user, as_of, fields, items)."""
+    rows = [{"user_id": u, "ts": ts, "source": s, "fields": list(fields.items())} for u, ts, s, fields in events]
+    pq.write_table(pa.Table.from_pylist(rows, EVENTS), folder / "events.parquet", **options)
+    if profiles:
+        rows = [
+            {"user_id": u, "as_of": as_of, "attributes": list(attributes.items()),
+             "lifelong": [{"key": key, "ts": ts} for key, ts in lifelong]}
+            for u, as_of, attributes, lifelong in profiles
+        ]  # fmt: skip
+        pq.write_table(pa.Table.from_pylist(rows, PROFILES), folder / "profiles.parquet")
+    return folder
+
+
 @pytest.fixture
 def raw_folder(tmp_path):
     """A function that writes rows as a raw data folder: events (user, ts, source, fields) and profiles."""
@@ -23,15 +37,6 @@ def raw_folder(tmp_path):
     def write(events, profiles=(), **options):
         folder = tmp_path / "raw"
         folder.mkdir(exist_ok=True)
-        rows = [{"user_id": u, "ts": ts, "source": s, "fields": list(fields.items())} for u, ts, s, fields in events]
-        pq.write_table(pa.Table.from_pylist(rows, EVENTS), folder / "events.parquet", **options)
-        if profiles:
-            rows = [
-                {"user_id": u, "as_of": as_of, "attributes": list(attributes.items()),
-                 "lifelong": [{"key": key, "ts": ts} for key, ts in lifelong]}
-                for u, as_of, attributes, lifelong in profiles
-            ]  # fmt: skip
-            pq.write_table(pa.Table.from_pylist(rows, PROFILES), folder / "profiles.parquet")
-        return folder
+        return write_raw(folder, events, profiles, **options)
 
     return write

@@ -39,9 +39,113 @@ def test_kind(values, kind, raw_folder):
 
 
 def test_forced_kinds_win(raw_folder):
-    settings = {"force_categorical": ["code"], "force_numeric": ["level"]}
-    vocabulary = fitted(raw_folder, settings, code=NUMBERS, level=["1"] * 40)
-    assert (vocabulary.kind("code"), vocabulary.kind("level")) == ("categorical", "numeric")
+    settings = {"force_categorical": ["code"], "force_numeric": ["level"], "force_text": ["account"]}
+    vocabulary = fitted(raw_folder, settings, code=NUMBERS, level=["1"] * 40, account=NUMBERS)
+    kinds = [vocabulary.kind(key) for key in ("code", "level", "account")]
+    assert kinds == ["categorical", "numeric", "text"]
+
+
+@pytest.mark.parametrize("empty", [None, "", " ", "nan", "NaN", "None", "NULL", "null", "<NA>", "NaT"])
+def test_missing_values_have_no_vote(raw_folder, empty):
+    whole = fitted(raw_folder, amount=NUMBERS * 5)
+    with_gaps = fitted(raw_folder, amount=[*NUMBERS * 5, *[empty] * 100])
+    assert with_gaps.kind("amount") == "numeric"
+    assert with_gaps.state == whole.state
+
+
+def test_missing_values_are_a_setting(raw_folder):
+    values = [*NUMBERS * 4, "n/a", "nan"]
+    assert fitted(raw_folder, amount=values).kind("amount") == "text"
+    assert fitted(raw_folder, {"missing_values": ["n/a", "nan"]}, amount=values).kind("amount") == "numeric"
+    assert fitted(raw_folder, {"missing_values": ["n/a"]}, amount=values).kind("amount") == "text"
+
+
+def test_a_field_without_any_value_has_no_place_in_the_vocabulary(raw_folder):
+    vocabulary = fitted(raw_folder, amount=NUMBERS, gone=["nan", None] * 20)
+    assert vocabulary.kind("gone") is None
+    assert "gone" not in vocabulary.state["key_vocab"]
+
+
+def test_spellings_of_one_number_are_one_value(raw_folder):
+    vocabulary = fitted(raw_folder, amount=["10000", "10000.0", "10000.00", "1e4", "20000"] * 8)
+    assert sorted(vocabulary.state["cat_vocab"]["amount"]) == ["10000", "20000"]
+    ids = vocabulary.state["cat_vocab"]["amount"]
+    assert ids["10000"] < ids["20000"]
+
+
+def test_a_number_is_a_number_for_features_whatever_its_tokens_are(raw_folder):
+    columns = {
+        "size": [str(1000 * (i % 7)) for i in range(40)],
+        "amount": NUMBERS,
+        "code": [f"0{i}" for i in range(40)],
+        "shop": [f"shop {i}" for i in range(40)],
+        "account": NUMBERS,
+        "branch": NUMBERS,
+    }
+    vocabulary = fitted(raw_folder, {"force_text": ["account"], "force_categorical": ["branch"]}, **columns)
+    assert vocabulary.kind("size") == "categorical"
+    assert vocabulary.number_keys == ["amount", "branch", "size"]
+
+
+def test_numbers_of_a_tokenizer_from_before_are_those_of_numeric_fields(raw_folder):
+    state = fitted(raw_folder, amount=NUMBERS, size=["1", "2"] * 20).state
+    earlier = Vocabulary({**{key: state[key] for key in state if key != "number_keys"}, "format_version": 1}, None)
+    assert earlier.number_keys == ["amount"]
+    assert earlier.rules is None
+
+
+def test_dropped_fields_leave_no_trace(raw_folder):
+    whole = fitted(raw_folder, amount=NUMBERS)
+    dropped = fitted(raw_folder, {"drop_fields": ["account"]}, amount=NUMBERS, account=NUMBERS)
+    parts = ("key_vocab", "field_kind", "binners", "number_keys", "vocab_size")
+    assert [dropped.state[part] for part in parts] == [whole.state[part] for part in parts]
+
+
+@pytest.mark.parametrize("setting", ["force_categorical", "force_numeric", "force_text", "drop_fields"])
+def test_a_name_that_no_field_has_is_an_error_with_close_ones(raw_folder, setting):
+    with pytest.raises(ConfigError, match=rf"{setting}: no field.* 'Amuont'; did you mean 'amount'"):
+        fitted(raw_folder, {setting: ["Amuont"]}, amount=NUMBERS)
+    with pytest.raises(ConfigError, match=r"'zzz'; the data have 'amount', 'source'"):
+        fitted(raw_folder, {setting: ["zzz"]}, amount=NUMBERS)
+
+
+def test_names_of_attributes_and_milestones_are_names_too(raw_folder):
+    profiles = [(f"u{i}", 1, {"age": str(i)}, [("opened", 1)]) for i in range(40)]
+    settings = TokenizerConfig.from_settings({**SETTINGS, "force_numeric": ["age"], "drop_fields": ["opened"]})
+    vocabulary = fit(raw_folder(events(amount=NUMBERS), profiles), settings)
+    assert vocabulary.kind("age") == "numeric"
+    assert vocabulary.kind("opened") is None
+
+
+def test_one_name_in_two_lists_is_an_error():
+    with pytest.raises(ConfigError, match="'a' is in force_categorical and in drop_fields"):
+        TokenizerConfig.from_settings({"force_categorical": ["a"], "drop_fields": ["b", "a"]})
+    with pytest.raises(ConfigError, match="'a' is twice in force_text"):
+        TokenizerConfig.from_settings({"force_text": ["a", "a"]})
+
+
+def test_a_kind_that_the_values_refuse_is_an_error(raw_folder):
+    with pytest.raises(ConfigError, match=r"force_numeric: 0.0% of the values of 'shop' are numbers.*'shop 0'"):
+        fitted(raw_folder, {"force_numeric": ["shop"]}, shop=[f"shop {i}" for i in range(40)])
+
+
+def test_the_source_cannot_be_dropped(raw_folder):
+    with pytest.raises(ConfigError, match="source"):
+        fitted(raw_folder, {"drop_fields": ["source"]}, amount=NUMBERS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"text_encoder": "hash"}, "text_encoder: does nothing with text_value_mode: bpe"),
+        ({"text_prefix": "query: "}, "text_prefix: does nothing with text_value_mode: bpe"),
+        ({"text_value_mode": "embed", "text_prefix": "query: "}, "text_prefix: does nothing with text_encoder: hash"),
+        ({"text_value_mode": "embed", "text_encoder": "hash", "text_model": "m"}, "text_model: does nothing"),
+    ],
+)
+def test_a_setting_that_does_nothing_is_an_error(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        TokenizerConfig.from_settings(settings)
 
 
 def test_buckets_split_the_values_evenly_beside_zero(raw_folder):

@@ -1,6 +1,7 @@
 """The columnar path must say what the one-record path says: a record means the same in training and in serving."""
 
 import json
+import random
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from pragmatiq_triton.batch import Token
 from pragmatiq_triton.errors import ArtifactError, DataError
 from pragmatiq_triton.records import decode_record
 from pragmatiq_triton.tokenizer import Tokenizer, TokenizerConfig, assemble
+from pragmatiq_triton.tokenizer.vocabulary import UNK
 
-from .conftest import BIRMINGHAM
+from .conftest import BIRMINGHAM, write_raw
 
 EMBED = TokenizerConfig(text_value_mode="embed", text_encoder="hash", categorical_threshold=200)
 BPE = TokenizerConfig(categorical_threshold=200, target_vocab=2000)
@@ -158,3 +160,125 @@ def test_an_altered_tokenizer_is_refused(birmingham, tmp_path):
     path.write_text(path.read_text(encoding="utf-8").replace("vat_code", "vat_kode"), encoding="utf-8")
     with pytest.raises(ArtifactError, match="altered"):
         TokenizedDataset(data)
+
+
+def spelled(rng, value):
+    """A JSON value as some tool or other writes it into a string column."""
+    if value is None:
+        return rng.choice([None, "", "nan", "None", "NULL", " ", "NaT"])
+    if isinstance(value, bool):
+        return rng.choice([str(value), str(value).lower(), str(value).upper()])
+    if isinstance(value, int):
+        return rng.choice([f"{value}", f"{value}.0", f"{value}.00", f" {value}", f"{value}e0"])
+    return rng.choice([repr(value), f"{value:.17g}", f"{value:.20e}"]) if isinstance(value, float) else value
+
+
+@pytest.fixture(scope="module", params=["bpe", "embed"])
+def written_and_sent(request, tmp_path_factory):
+    """A data set whose strings spell the values of JSON records, and those records."""
+    rng = random.Random(7)
+    values = {
+        "amount": lambda: rng.choice([None, rng.randrange(500), rng.randrange(5000) / 16]),
+        "size": lambda: rng.choice([None, 1000, 2000, 2500.5, -0.0]),
+        "long": lambda: 10**19 + rng.randrange(4),
+        "memo": lambda: rng.choice([None, f"shop {rng.randrange(90)}", rng.randrange(10**6), True]),
+        "flag": lambda: rng.choice([None, True, False]),
+        "code": lambda: rng.choice(["007", "7", "+7", "1_0", "none"]),
+        "source": lambda: rng.choice([None, "x", 5]),
+    }
+    records = [
+        {
+            "user_id": f"u{user}",
+            "events": [
+                {"ts": ts, "source": rng.choice(["card", "5"]), "fields": {key: make() for key, make in values.items()}}
+                for ts in range(1, 40)
+            ],
+            "attributes": {key: values[key]() for key in ("amount", "flag", "memo")},
+            "as_of": 60,
+            "lifelong": [{"key": key, "ts": 5} for key in ("opened", "nan")],
+        }
+        for user in range(12)
+    ]
+
+    def strings(fields):
+        # Arrow's maps keep the order that JSON has.
+        return {key: spelled(rng, value) for key, value in fields.items()}
+
+    events = [(r["user_id"], e["ts"], e["source"], strings(e["fields"])) for r in records for e in r["events"]]
+    profiles = [
+        (r["user_id"], r["as_of"], strings(r["attributes"]), [(m["key"], m["ts"]) for m in r["lifelong"]])
+        for r in records
+    ]
+    folder = tmp_path_factory.mktemp("written")
+    write_raw(folder, events, profiles)
+    config = TokenizerConfig(
+        text_value_mode=request.param,
+        n_buckets=4,
+        categorical_threshold=30,
+        target_vocab=900,
+        max_event_tokens=9,
+        force_numeric=["amount"],
+    )
+    tokenize(folder, folder / "tok", config)
+    return TokenizedDataset(folder / "tok"), records
+
+
+def test_what_is_written_and_what_is_sent_are_the_same_values(written_and_sent):
+    dataset, records = written_and_sent
+    tokenizer = Tokenizer(dataset.vocabulary, "all")
+    kinds = {key: dataset.vocabulary.kind(key) for key in ("amount", "size", "memo", "flag")}
+    assert kinds == {"amount": "numeric", "size": "categorical", "memo": "text", "flag": "categorical"}
+    assert set(dataset.vocabulary.number_keys) >= {"amount", "size", "long"}
+    texts = dataset.texts.texts() if dataset.texts else []
+    for user, record in enumerate(records):
+        sent = tokenizer.encode(decode_record(json.dumps(record).encode()))
+        written = dataset.encoded(user)
+        np.testing.assert_array_equal(written.tokens[:, : Token.TEXT], sent.tokens[:, : Token.TEXT])
+        np.testing.assert_array_equal(written.numbers, sent.numbers)
+        np.testing.assert_array_equal(written.event_lengths, sent.event_lengths)
+        np.testing.assert_array_equal(written.profile, sent.profile)
+        np.testing.assert_array_equal(written.item_ts, sent.item_ts)
+        assert with_strings(written, texts) == with_strings(sent, sent.texts)
+        np.testing.assert_array_equal(tokenizer.features(written), tokenizer.features(sent))
+        assert len(sent.item_ts) < 3 + 2
+
+
+@pytest.mark.parametrize("missing", [None, "", "nan", " NULL "])
+def test_a_missing_value_is_no_value(written_and_sent, missing):
+    dataset, _ = written_and_sent
+    tokenizer = Tokenizer(dataset.vocabulary, "all")
+    fields = {"amount": 3, "size": 1000, "memo": "shop 1"}
+    gaps = {**fields, "flag": missing, "never seen": missing, "source": missing}
+
+    def read(fields):
+        event = {"ts": 5, "source": "card", "fields": fields}
+        return tokenizer(decode_record(json.dumps({"events": [event], "attributes": fields, "as_of": 9}).encode()))
+
+    whole, with_gaps = read(fields), read(gaps)
+    for name in ("tokens", "events", "profile", "profile_times", "features", "event_keys"):
+        np.testing.assert_array_equal(getattr(with_gaps, name), getattr(whole, name))
+    assert with_gaps.texts == whole.texts
+
+
+def test_numbers_of_categories_reach_the_features(written_and_sent):
+    dataset, _ = written_and_sent
+    tokenizer = Tokenizer(dataset.vocabulary, "all")
+    events = [{"ts": ts, "source": "card", "fields": {"size": size}} for ts, size in ((1, "1000"), (2, 987654.5))]
+    user = tokenizer(decode_record(json.dumps({"events": events}).encode()))
+    features = dict(zip(tokenizer.features.names, user.features.tolist(), strict=True))
+    assert features["size.all.mean"] == pytest.approx((1000 + 987654.5) / 2)
+    assert user.tokens[-1, Token.VALUE] == UNK
+
+
+def test_dropped_fields_are_not_read(tmp_path, raw_folder):
+    fields = {"amount": "3", "account": "12345678"}
+    data = raw_folder([("u", 1_000_000, "card", fields)], [("u", 0, fields, [("opened", 1), ("closed", 2)])])
+    tokenize(data, tmp_path / "tok", TokenizerConfig(drop_fields=["account", "closed"]))
+    dataset = TokenizedDataset(tmp_path / "tok")
+    record = next(iter(read_records(data)))
+    sent = Tokenizer(dataset.vocabulary).encode(decode_record(json.dumps(record).encode()))
+    for encoded in (dataset.encoded(0), sent):
+        keys = [dataset.vocabulary.key_id(key) for key in ("source", "amount")]
+        assert encoded.tokens[:, Token.KEY].tolist() == keys
+        items = [dataset.vocabulary.key_id(key) for key in ("amount", "opened")]
+        assert encoded.profile[:, Token.KEY].tolist() == items

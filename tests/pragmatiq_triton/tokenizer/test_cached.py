@@ -40,9 +40,10 @@ STATE = {
 }  # fmt: skip
 
 
-def small_tokenizer(mode):
+def small_tokenizer(mode, format_version=1):
     settings = {"text_value_mode": mode, "max_event_tokens": 3, "max_events_per_user": 5, "max_profile_tokens": 3}
-    return Tokenizer(Vocabulary({**STATE, "config": settings}, None), "all")
+    state = {**STATE, "config": settings, "format_version": format_version, "number_keys": ["amount", "memo"]}
+    return Tokenizer(Vocabulary(state, None), "all")
 
 
 def cached(tokenizer, max_bytes=PLENTY, limits=LIMITS):
@@ -75,7 +76,9 @@ def contents(user):
     ]
 
 
-words = st.sampled_from(["", "GB", "card", "a b", "é", '"', '\\"source":', "日本 🍕", "12", "-3.5", "x" * 9, "{", "}"])
+words = st.sampled_from(
+    ["", "nan", "5.0", "GB", "card", "a b", "é", '"', '\\"source":', "日本 🍕", "12", "-3.5", "x" * 9, "{", "}"]
+)
 scalars = words | st.integers(-5, 50) | st.floats(-50, 50) | st.booleans() | st.none()
 moments = st.integers(0, 40) | st.sampled_from([MAX_TS])
 some_fields = st.dictionaries(st.sampled_from([*STATE["field_kind"], "never seen", "fields"]), scalars, max_size=5)
@@ -125,9 +128,9 @@ def broken(draw):
     return raw[:start] + draw(st.binary(max_size=2) | st.just(raw[start:stop] * 2)) + raw[stop:]
 
 
-@pytest.fixture(scope="module", params=["bpe", "embed"])
+@pytest.fixture(scope="module", params=[("bpe", 1), ("embed", 1), ("embed", 2)], ids=["bpe", "embed", "embed-rules"])
 def small(request):
-    return small_tokenizer(request.param)
+    return small_tokenizer(*request.param)
 
 
 @pytest.fixture(scope="module", params=["bpe", "embed"])
