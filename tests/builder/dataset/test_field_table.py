@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from builder import raw
 from builder.dataset import field_table
 from builder.dataset.field_table import Field, FieldTable, percent
 from builder.dataset.tokenize import tokenize
@@ -21,10 +22,15 @@ def table_of(data, out, **settings):
 @pytest.fixture
 def data(raw_folder):
     events = [
-        ("u", ts, "card", {"amount": [str(ts), f"{ts}.0", "nan", None][ts % 4], "shop": f"shop {ts % 20}", "gone": ""})
+        (
+            f"u{ts // 20}",
+            ts,
+            "card",
+            {"amount": [str(ts), f"{ts}.0", "nan", None][ts % 4], "shop": f"shop {ts % 20}", "gone": ""},
+        )
         for ts in range(80)
     ]
-    profiles = [("u", 90, {"age": "40", "amount": "nan"}, [("opened", 1), ("opened", 2)])]
+    profiles = [("u1", 90, {"age": "40", "amount": "nan"}, [("opened", 1), ("opened", 2)])]
     return raw_folder(events, profiles)
 
 
@@ -117,10 +123,8 @@ def test_little_is_told_from_none():
 
 
 def test_the_table_is_the_same_in_one_chunk_and_in_many(data, tmp_path, monkeypatch):
-    from builder import raw
-
     _, whole = table_of(data, tmp_path / "tok")
-    monkeypatch.setattr(raw.read_events, "__defaults__", (7,))
+    monkeypatch.setattr(raw.read_events, "__defaults__", (7, *raw.read_events.__defaults__[1:]))
     _, chunked = table_of(data, tmp_path / "again")
     assert chunked == whole
     assert isinstance(chunked.fields[0], Field)
