@@ -1,6 +1,6 @@
 """The ``tritonserver`` flags that hold wherever our model repositories are served (Triton's `tritonserver --help`)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 POLICY = (
@@ -11,6 +11,23 @@ POLICY = (
 )
 """Nobody loads or changes models over the network, configs are taken as they are written, and a server of which one
 model does not load does not start."""
+
+API_KEY_HEADER = "x-api-key"
+CLOSED_APIS = ("shared-memory", "model-config", "model-repository", "statistics", "trace", "logging")
+"""All but health, metadata and inference."""
+
+
+def restricted_flags(key: str, extra: Sequence[str] = (), left_open: Collection[str] = ()) -> list[str]:
+    """Flags that close :data:`CLOSED_APIS`, but for those ``left_open``, to who does not send ``key``.
+
+    Of the two flags one that ``extra`` has itself is left out.
+    """
+    closed = ",".join(api for api in CLOSED_APIS if api not in left_open)
+    return [
+        f"{flag}={closed}:{API_KEY_HEADER}={key}"
+        for flag in ("--http-restricted-api", "--grpc-restricted-protocol")
+        if closed and not any(word.partition("=")[0] == flag for word in extra)
+    ]
 
 
 def server_flags(

@@ -19,6 +19,7 @@ from bench.serving.upstream import MODEL, upstream_server
 from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.embedded import TritonServer
 from pragmatiq_triton.records import Record
+from pragmatiq_triton.server_flags import CLOSED_APIS
 
 OURS, UPSTREAM = "ours", "upstream"
 
@@ -121,8 +122,9 @@ class Fleet:
 
 
 def serve(repository: Path, extra_args: Sequence[str] = ()) -> TritonServer:
-    """A server over ``repository`` on free ports, not started yet."""
-    return TritonServer(repository, http_port=0, grpc_port=0, metrics_port=0, extra_args=extra_args)
+    """A server over ``repository`` on free ports, not started yet; perf_analyzer asks for configs and statistics."""
+    ports = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
+    return TritonServer(repository, extra_args=extra_args, open_apis=CLOSED_APIS, **ports)
 
 
 def endpoint(server: TritonServer) -> Endpoint:

@@ -1,7 +1,7 @@
 """Commands around a model repository: warm, serve, score, info."""
 
-import signal
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from enum import StrEnum
 from json import dumps
@@ -93,47 +93,58 @@ def serve(
         ),
     ] = None,
     startup_timeout: Annotated[float, typer.Option(help="Seconds until every model must be ready.", min=1)] = 120.0,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Append the server's own log here and keep it: 16 MiB at most, the older half in FILE.1. Without it "
+            "the log lies in the temporary folder and ends with the server.",
+            dir_okay=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Serve a model repository on the embedded Triton until Ctrl-C; prints its URLs once every model is ready.
+
+    TERM, INT and HUP (unless nohup has it ignored) stop it, exit code 0: new requests are refused, those under way
+    finished. A second one ends it at once and gives them up, exit code 130. However it ends, kill -9 included, its
+    server ends with it.
 
     Every 3 seconds a record without events goes through each ensemble. Where that shows that a model's process is
     dead, which Triton does not mend and readiness does not tell, the server is stopped and the command ends with 6.
     Slow answers are no death; 10 in a row that fail, or have not come after 30 seconds each, are.
     """
-    from pragmatiq_triton.embedded import TritonServer, find_server_environment
-    from pragmatiq_triton.embedded.watch import watch
-    from pragmatiq_triton.errors import ServerError
+    from builder.serve import Serving
+    from pragmatiq_triton.stop_signals import StopSignals
 
-    server = TritonServer(
-        repository,
-        environment=find_server_environment(server_env),
-        http_port=http_port,
-        grpc_port=grpc_port,
-        metrics_port=metrics_port,
-        host=host,
-        startup_timeout=startup_timeout,
-        cache_folder=cache_folder,
-    )
-    # A service manager's SIGTERM must stop the server as Ctrl-C does, not orphan it.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        with stderr.status("Loading models ..."):
-            server.start()
-        show("Serving", {"http": server.http_url, "grpc": server.grpc_url, "metrics": server.metrics_url}, json)
-        stderr.print("ready; stop with Ctrl-C")
-        code = watch(server)
-    except KeyboardInterrupt:
-        stderr.print("stopping: requests under way are finished")
-        return
-    finally:
-        server.stop()
-    if code == -signal.SIGABRT:
-        raise ServerError(
-            "the server aborted, as Triton does where a model's process is killed in the midst of a message: serve the "
-            "repository anew"
+    with StopSignals() as signals:
+        serving = Serving(
+            repository,
+            signals,
+            say=_say,
+            server_env=server_env,
+            http_port=http_port,
+            grpc_port=grpc_port,
+            metrics_port=metrics_port,
+            host=host,
+            startup_timeout=startup_timeout,
+            cache_folder=cache_folder,
+            log_file=log_file,
         )
-    raise ServerError(f"the server ended by itself with exit code {code}")
+        _say("loading models ...")
+        urls = serving.start()
+        if urls and sys.stdout:
+            with suppress(OSError):
+                show("Serving", urls, json)
+                sys.stdout.flush()
+        in_order = serving.until_the_end()
+    if not in_order:
+        raise SystemExit(130)
+
+
+def _say(line: str) -> None:
+    """On standard error; a terminal that is gone does not end a server."""
+    with suppress(OSError):
+        stderr.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def score(

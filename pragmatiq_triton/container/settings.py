@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pragmatiq_triton.errors import ConfigError
-from pragmatiq_triton.server_flags import server_flags
+from pragmatiq_triton.server_flags import restricted_flags, server_flags
 
 REPOSITORY = Path("/models")
 TRITON = Path("/opt/tritonserver")
 TRITONSERVER = TRITON / "bin" / "tritonserver"
 API_KEY_FILE = Path("/run/secrets/pragmatiq_api_key")
-API_KEY_HEADER = "x-api-key"
 DRAIN_SECONDS = 30
 HTTP_INPUT_BYTES = 64 * 1024 * 1024
 
-_CLOSED_APIS = "shared-memory,model-config,model-repository,statistics,trace,logging"
 _PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
 
 
@@ -51,22 +49,22 @@ class Settings:
             http_input_bytes=_whole_number(variables, "PRAGMATIQ_HTTP_INPUT_BYTES", HTTP_INPUT_BYTES),
         )
 
-    def command(self, known_flags: str, extra: Sequence[str] = ()) -> list[str]:
+    def command(
+        self, known_flags: str, extra: Sequence[str] = (), shared_memory_prefix: str = "pragmatiq-"
+    ) -> list[str]:
         """The ``tritonserver`` command; ``known_flags`` is its ``--help``, ``extra`` comes last and so wins."""
         hosts = {"http": self.address, "grpc": self.address, "metrics": self.metrics_address}
-        key = f"{API_KEY_HEADER}={self.api_key}"
         limit = [f"--http-max-input-size={self.http_input_bytes}"] if "--http-max-input-size" in known_flags else []
         return [
             str(TRITONSERVER),
             *server_flags(
                 self.repository,
                 TRITON / "backends",
-                shared_memory_prefix="pragmatiq-",
+                shared_memory_prefix=shared_memory_prefix,
                 drain_seconds=self.drain_seconds,
                 addresses={service: (host, _PORTS[service]) for service, host in hosts.items()},
             ),
-            f"--http-restricted-api={_CLOSED_APIS}:{key}",
-            f"--grpc-restricted-protocol={_CLOSED_APIS}:{key}",
+            *restricted_flags(self.api_key, extra),
             *limit,
             *extra,
         ]

@@ -1,6 +1,7 @@
 """What a ``tritonserver`` log says about why it did not start."""
 
 import re
+import signal
 
 # `E1122 13:31:27.321533 5924 model_lifecycle.cc:642] "failed to load ..."`, or a last `error: creating server: ...`.
 _ERROR_LINE = re.compile(r'^(?:E\d{4} \S+\s+\d+ \S+\] "?|error: )(?P<message>.*?)"?\s*$', re.MULTILINE)
@@ -23,3 +24,11 @@ def failure_reason(log: str, tail: int = 5) -> str:
 def address_in_use(log: str) -> bool:
     """Whether a service found its port taken."""
     return re.search(r"failed to start .* already in use", log) is not None
+
+
+def end_of(code: int) -> str:
+    """How a process ended, by ``subprocess``'s return code."""
+    if code >= 0:
+        return f"exit code {code}"
+    known = {each.value: each.name for each in signal.Signals}
+    return f"{known[-code]} (signal {-code})" if -code in known else f"signal {-code}"

@@ -3,50 +3,76 @@
 import http.client
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
-import uuid
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
+from urllib.parse import quote
 
 from pragmatiq_triton.cache_folder import CACHE_FOLDER_VARIABLE
 from pragmatiq_triton.drain import Drain
-from pragmatiq_triton.embedded.environment import STUB, ServerEnvironment, find_server_environment
-from pragmatiq_triton.embedded.log import address_in_use, failure_reason
+from pragmatiq_triton.embedded.environment import ServerEnvironment, find_server_environment
+from pragmatiq_triton.embedded.kept import Keeper, unable
+from pragmatiq_triton.embedded.layout import REPOSITORY_LINK, lay_out_backend, make_folder, way_to
+from pragmatiq_triton.embedded.log import address_in_use, end_of, failure_reason
 from pragmatiq_triton.embedded.ports import reserve_ports
-from pragmatiq_triton.errors import ServerError
+from pragmatiq_triton.errors import ConfigError, ServerError
+from pragmatiq_triton.keeper.log_file import open_log
+from pragmatiq_triton.keeper.remains import make_regions_private, new_server_id, remove_of_dead_servers
 from pragmatiq_triton.model_folders import model_names
-from pragmatiq_triton.server_flags import server_flags
+from pragmatiq_triton.processes import OWN_FILES_ONLY, raise_open_files_limit
+from pragmatiq_triton.server_flags import restricted_flags, server_flags
 
 _SERVICES = ("http", "grpc", "metrics")
 _START_ATTEMPTS = 3
 _POLL_SECONDS = 0.1
 _DRAIN_SECONDS = 5  # for requests in flight; an idle keep-alive HTTP connection uses up all of it
-_REAP_SECONDS = 2.0  # killed processes are gone at once, unless nobody reaps orphans (a container without init)
-_SHARED_MEMORY = Path("/dev/shm")
+_ANSWER_SECONDS = 2.0
+_LAST_WORDS = 5
+_LOG = "server.log"
+
+
+class _Started(NamedTuple):
+    """A server process with what belongs to it."""
+
+    process: "subprocess.Popen[bytes]"
+    keeper: Keeper
+    drain: Drain
+    log: Path
+
+
+def _never() -> bool:
+    return False
 
 
 class TritonServer:
     """A Triton server over one model repository, as a context manager.
+
+    It may be started and stopped in any thread. When this process ends in whatever way, SIGKILL included, the server
+    and its models' processes are killed, and what they left in ``/dev/shm`` and in the temporary folder is removed.
 
     Args:
         repository: folder of models, each with its ``config.pbtxt``.
         environment: where the server lives; by default :func:`find_server_environment` looks for it.
         http_port, grpc_port, metrics_port: 0 means any free port; see ``http_url``, ``grpc_url``, ``metrics_url``.
         host: IPv4 address that all three listen on.
-        log_file: the server's output is appended here; by default it is kept only while the server runs.
+        log_file: the server's output is appended here, 16 MiB at most; by default it is kept only while the server
+            runs. See ``log_path``.
         startup_timeout: seconds until every model has to be ready.
         extra_args: further ``tritonserver`` flags.
         cache_folder: where the models keep event vectors between two starts; by default the process environment says.
+        open_apis: which of :data:`~pragmatiq_triton.server_flags.CLOSED_APIS` are open to everyone; nobody has the key
+            of the others. By default the models' configs, from which a client learns how many records a request takes.
 
     Raises:
         ArtifactError: ``repository`` is not a model repository.
+        ConfigError: ``log_file`` cannot be written.
         MissingDependencyError: no complete server environment.
         ServerError: on start, when the server dies or is not ready in time; the message holds its reason.
     """
@@ -64,6 +90,7 @@ class TritonServer:
         startup_timeout: float = 120.0,
         extra_args: Sequence[str] = (),
         cache_folder: Path | None = None,
+        open_apis: Collection[str] = ("model-config",),
     ) -> None:
         self.repository = repository.absolute()
         self._models = model_names(self.repository)
@@ -71,14 +98,13 @@ class TritonServer:
         self._asked_ports = (http_port, grpc_port, metrics_port)
         self._ports: Sequence[int] = self._asked_ports
         self._host = host
-        self._log_file = log_file
+        self._log_file = log_file.absolute() if log_file else None
         self._startup_timeout = startup_timeout
         self._extra_args = tuple(extra_args)
         self._variables = {CACHE_FOLDER_VARIABLE: str(cache_folder.absolute())} if cache_folder else {}
-        self._id = f"pragmatiq-{uuid.uuid4().hex[:12]}"
-        self._drain = Drain()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._cleanup = ExitStack()
+        self._open_apis = tuple(open_apis)
+        self._id = new_server_id()
+        self._started: _Started | None = None
 
     @property
     def http_url(self) -> str:
@@ -103,39 +129,47 @@ class TritonServer:
     @property
     def pid(self) -> int:
         """Process id of ``tritonserver``; ServerError when it does not run."""
-        return self._running().pid
+        return self._running().process.pid
 
-    def start(self) -> Self:
-        """Start the server and return once it answers for every model."""
-        if self._process is not None:
-            raise ServerError(f"the server is already running (pid {self._process.pid})")
-        with ExitStack() as cleanup:
-            folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="pragmatiq-triton-")))
-            log = self._log_file or folder / "server.log"
-            self._drain = Drain(folder / "drain")
-            backends = _backend_folder(self._environment, folder / "backends")
-            cleanup.callback(self._kill)
-            for attempt in range(1, _START_ATTEMPTS + 1):
-                problem = self._launch(backends, log)
-                if problem is None:
-                    self._cleanup = cleanup.pop_all()
-                    return self
-                self._kill()
-                if attempt == _START_ATTEMPTS or 0 not in self._asked_ports or not address_in_use(problem):
-                    break
-            raise ServerError(problem)
+    @property
+    def log_path(self) -> Path:
+        """The file that holds the server's output; the half before it is ``.1``."""
+        return self._running().log
 
-    def stop(self, timeout: float = 30.0) -> None:
+    def start(self, stopping: Callable[[], bool] = _never) -> Self:
+        """Start the server and return once it answers for every model.
+
+        :class:`ServerError` soon after ``stopping`` answers true, too.
+        """
+        if self._started is not None:
+            raise ServerError(f"the server is already running (pid {self.pid})")
+        remove_of_dead_servers()
+        for attempt in range(1, _START_ATTEMPTS + 1):
+            problem = self._launch(stopping)
+            if problem is None:
+                return self
+            if attempt == _START_ATTEMPTS or 0 not in self._asked_ports or not address_in_use(problem) or stopping():
+                break
+        raise ServerError(problem)
+
+    def stop(self, timeout: float = 30.0, at_once: Callable[[], bool] = _never) -> bool:
         """Refuse new requests, let those in flight end (5 seconds at most), then stop.
 
-        After ``timeout`` seconds the server and its Python models' processes are killed.
+        After ``timeout`` seconds, or once ``at_once`` answers true, the server and its Python models' processes are
+        killed. Whether it stopped by itself, or did not run.
         """
-        if self._process is not None:
-            self._drain.begin()
-            self._process.send_signal(signal.SIGTERM)
+        if self._started is None:
+            return True
+        process = self._started.process
+        self._started.drain.begin()
+        process.send_signal(signal.SIGTERM)
+        give_up = time.monotonic() + timeout
+        while process.poll() is None and time.monotonic() < give_up and not at_once():
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout)
-        self._cleanup.close()
+                process.wait(_POLL_SECONDS)
+        by_itself = process.returncode is not None
+        self._clear()
+        return by_itself
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Block until the server ends by itself or by a signal; its exit code (negative: the signal).
@@ -143,11 +177,14 @@ class TritonServer:
         None where it still runs after ``timeout`` seconds.
         """
         try:
-            code = self._running().wait(timeout)
+            code = self._running().process.wait(timeout)
         except subprocess.TimeoutExpired:
             return None
-        self._cleanup.close()
+        self.last_words = "\n".join(self._clear().rstrip().splitlines()[-_LAST_WORDS:])
         return code
+
+    last_words = ""
+    """The last five lines of its log, once it has ended by itself."""
 
     def __enter__(self) -> Self:
         return self.start()
@@ -161,55 +198,83 @@ class TritonServer:
         host = "127.0.0.1" if self._host == "0.0.0.0" else self._host
         return f"{host}:{self._ports[service]}"
 
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
+    def _running(self) -> _Started:
+        if self._started is None:
             raise ServerError("the server is not running: call start() or use it as a context manager")
-        return self._process
+        return self._started
 
-    def _launch(self, backends: Path, log: Path) -> str | None:
+    def _launch(self, stopping: Callable[[], bool]) -> str | None:
         """One attempt to start; None once ready, else why it did not come up."""
         self._ports = reserve_ports(self._host, self._asked_ports)
-        with log.open("ab") as output:
-            begin = output.tell()
-            process = subprocess.Popen(
-                self._command(backends),
-                env=self._environment.variables() | self._variables | self._drain.variables(),
+        folder = make_folder()
+        log = self._log_file or folder / _LOG
+        keeper = _keeper(self._id, folder, log)
+        try:
+            drain = Drain(folder / "drain")
+            process = self._spawn(keeper, drain, folder)
+        except BaseException:
+            keeper.finish()
+            raise
+        finally:
+            keeper.started()
+        self._started = _Started(process, keeper, drain, log)
+        raise_open_files_limit(process.pid)
+        what = self._until_ready(process, stopping)
+        if what is None:
+            return None
+        reason = failure_reason(self._clear().replace(str(folder / REPOSITORY_LINK), str(self.repository)))
+        return f"the Triton server over {self.repository} {what}" + (f":\n{reason}" if reason else "")
+
+    def _spawn(self, keeper: Keeper, drain: Drain, folder: Path) -> "subprocess.Popen[bytes]":
+        try:
+            backends = lay_out_backend(self._environment, folder)
+            return subprocess.Popen(
+                self._command(way_to(self.repository, folder), backends),
+                env=self._environment.variables() | self._variables | drain.variables(),
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=keeper.output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=OWN_FILES_ONLY,
             )
-        self._process = process
+        except OSError as error:
+            raise unable("the server cannot be started", error) from error
+
+    def _until_ready(self, process: "subprocess.Popen[bytes]", stopping: Callable[[], bool]) -> str | None:
+        """None once every model answers; else what came instead."""
         deadline = time.monotonic() + self._startup_timeout
         while not self._ready():
-            ended = process.poll()
-            if ended is None and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
-                continue
-            what = f"was not ready in {self._startup_timeout:g} s" if ended is None else f"ended with exit code {ended}"
-            with log.open("rb") as output:
-                output.seek(begin)
-                reason = failure_reason(output.read().decode("utf-8", "replace"))
-            return f"the Triton server over {self.repository} {what}:\n{reason}"
+            make_regions_private(self._id)
+            if (code := process.poll()) is not None:
+                return f"ended with {end_of(code)}"
+            if stopping():
+                return "was told to stop before it was ready"
+            if time.monotonic() >= deadline:
+                return f"was not ready in {self._startup_timeout:g} s"
+            time.sleep(_POLL_SECONDS)
+        make_regions_private(self._id)
         return None
 
-    def _command(self, backends: Path) -> list[str]:
+    def _command(self, repository: Path, backends: Path) -> list[str]:
+        # Nobody knows the key.
+        closed = restricted_flags(secrets.token_urlsafe(32), self._extra_args, self._open_apis)
         return [
             str(self._environment.tritonserver),
             f"--id={self._id}",
             *server_flags(
-                self.repository,
+                repository,
                 backends,
                 shared_memory_prefix=f"{self._id}-",
                 drain_seconds=_DRAIN_SECONDS,
                 addresses={service: (self._host, port) for service, port in zip(_SERVICES, self._ports, strict=True)},
             ),
+            *closed,
             *self._extra_args,
         ]
 
     def _ready(self) -> bool:
         """Whether this very server, not another one on its port, answers for every model and on every service."""
-        paths = ["/v2/health/ready", *(f"/v2/models/{model}/ready" for model in self._models)]
+        paths = ["/v2/health/ready", *(f"/v2/models/{quote(model)}/ready" for model in self._models)]
         try:
             metadata = json.loads(_get(self._address(0), "/v2"))
             if metadata["name"] != self._id:
@@ -221,33 +286,33 @@ class TritonServer:
             return False
         return True
 
-    def _kill(self) -> None:
-        """End what is left of the server's process group and remove its shared memory."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        give_up = time.monotonic() + _REAP_SECONDS
+    def _clear(self) -> str:
+        """Kill what is left of the server's processes and remove its files; the last lines of its log."""
+        started = self._running()
+        self._started = None
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            while time.monotonic() < give_up:
-                os.killpg(process.pid, 0)
-                time.sleep(0.01)
-        for region in _SHARED_MEMORY.glob(f"{self._id}-*"):
-            region.unlink(missing_ok=True)
+            os.killpg(started.process.pid, signal.SIGKILL)
+        last = started.keeper.finish()
+        started.process.wait()
+        return last
 
 
-def _backend_folder(environment: ServerEnvironment, folder: Path) -> Path:
-    """Lay out ``--backend-directory``: the Python backend with the stub of this Python, executable."""
-    shutil.copytree(environment.python_backend, folder / "python", ignore=shutil.ignore_patterns("__pycache__"))
-    stub = shutil.copy(environment.stub, folder / "python" / STUB)
-    Path(stub).chmod(0o755)
-    return folder
+def _keeper(server_id: str, folder: Path, log: Path) -> Keeper:
+    try:
+        os.close(open_log(log))
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise ConfigError(f"the log {log} cannot be written: {error.strerror}; name another file") from error
+    try:
+        return Keeper(server_id, folder, log)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise unable("the server's keeper cannot be started", error) from error
 
 
 def _get(address: str, path: str) -> bytes:
     """The body of a 200 answer; straight to the address, whatever proxy the process environment names."""
-    connection = http.client.HTTPConnection(address, timeout=5)
+    connection = http.client.HTTPConnection(address, timeout=_ANSWER_SECONDS)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

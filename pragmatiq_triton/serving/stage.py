@@ -16,6 +16,7 @@ from pragmatiq_triton.cpus import usable_cpus
 from pragmatiq_triton.errors import ConfigError, DataError, NotFiniteError, PragmatiqError, StoppingError
 from pragmatiq_triton.serving.canary import is_canary
 from pragmatiq_triton.serving.metrics import MetricsPublisher, Sample
+from pragmatiq_triton.serving.own_memory import make_own_region_private
 from pragmatiq_triton.tensors import Arrays
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class StageModel(ABC):
     def initialize(self, args: dict[str, str]) -> None:
         import triton_python_backend_utils as pb_utils
 
+        make_own_region_private()
         self._pb = pb_utils
         config = json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
