@@ -32,11 +32,18 @@ def describe(path: Path | None) -> tuple[str, dict[str, Any], "FieldTable | None
             {**values, "files": len(values["files"]), "altered": altered_files(path)},
             None,
         )
-    if (path / "checkpoints").exists():
+    if _looks_like_a_run(path):
         from builder.dataset.field_table import FieldTable
         from builder.heads.saved import saved_heads
-        from builder.runs import load_run
+        from builder.runs import has_checkpoint, is_upstream, load_run
 
+        if not has_checkpoint(path) and not is_upstream(path):
+            without = {
+                "name": path.resolve().name,
+                "checkpoint": "none: a run without a checkpoint; training has not come to the first one. "
+                "`pragmatiq pretrain ... --resume auto` begins it again",
+            }
+            return f"Run {path}", without, FieldTable.load(path)
         run = load_run(path)
         about = {
             "name": run.name,
@@ -50,9 +57,19 @@ def describe(path: Path | None) -> tuple[str, dict[str, Any], "FieldTable | None
     if (path / "meta.json").exists():
         from builder.dataset.field_table import FieldTable
 
-        meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
+        try:
+            meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{path / 'meta.json'}: cannot be read: {error}; tokenize again") from None
+        if not isinstance(meta, dict) or "tokenizer_hash" not in meta:
+            raise ArtifactError(f"{path}: expected a run, a tokenized data set or a model repository")
         return f"Tokenized data set {path}", meta, FieldTable.load(path)
     raise ArtifactError(f"{path}: expected a run, a tokenized data set or a model repository")
+
+
+def _looks_like_a_run(path: Path) -> bool:
+    """As :func:`builder.runs.is_run`, without torch, which takes seconds to import."""
+    return (path / "checkpoints").exists() or (path / "run.yaml").exists()
 
 
 def _installation() -> dict[str, Any]:

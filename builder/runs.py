@@ -7,9 +7,6 @@
 
 import hashlib
 import json
-import os
-import pickle
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,11 +19,17 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from builder.network import MaskedValueHead, NetworkConfig, PragmaNetwork
-from pragmatiq_triton.errors import ArtifactError, NotFiniteError
+from builder.replacing import replaced_folder
+from builder.writing import write_errors
+from pragmatiq_triton.errors import ArtifactError, ConfigError, NotFiniteError
 from pragmatiq_triton.tokenizer import Vocabulary
 
 FORMAT = "1"
+SETTINGS_FILE = "run.yaml"
+CHECKPOINTS = "checkpoints"
 UPSTREAM_FORMAT = 2
+MOST_OF_REASON = 500
+"""Characters of a library's error: torch lists every tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def load_run(path: Path) -> Run:
     Raises :class:`ArtifactError` where a file is missing or damaged, or the weights belong to another tokenizer.
     """
     vocabulary = Vocabulary.load(path / "tokenizer")
-    upstream_file = path / "checkpoints" / "last.pt"
+    upstream_file = path / CHECKPOINTS / "last.pt"
     origin: Literal["pragmatiq-triton", "upstream"]
     if (checkpoint := _last_checkpoint(path)) is not None:
         origin, file = "pragmatiq-triton", checkpoint / "model.safetensors"
@@ -83,8 +86,7 @@ def load_run(path: Path) -> Run:
             f"{file}: trained with tokenizer {info.tokenizer_hash}, but {path / 'tokenizer'} holds "
             f"{vocabulary.content_hash}; put back the tokenizer that the run was trained with"
         )
-    network = PragmaNetwork(info.config)
-    head = MaskedValueHead(info.config.dim, info.config.text_dim)
+    network, head = _modules(info.config, file)
     _load_weights(network, network_state, file)
     _load_weights(head, head_state, file)
     return Run(path.name, path, origin, network.eval(), head.eval(), vocabulary, info.text_encoder)
@@ -92,9 +94,12 @@ def load_run(path: Path) -> Run:
 
 def create_run(path: Path, settings: Mapping[str, Any], meta: Mapping[str, Any], tokenizer_dir: Path) -> None:
     """Make the folder of a new run: its settings, its description and a copy of its tokenizer."""
-    Vocabulary.load(tokenizer_dir).save(path / "tokenizer")
-    (path / "run.yaml").write_text(yaml.safe_dump(dict(settings), sort_keys=False), encoding="utf-8")
-    (path / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+    with write_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        # First, since it is what tells a run from other folders.
+        (path / SETTINGS_FILE).write_text(yaml.safe_dump(dict(settings), sort_keys=False), encoding="utf-8")
+        (path / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+        Vocabulary.load(tokenizer_dir).save(path / "tokenizer")
 
 
 def weights_hash(network: PragmaNetwork) -> str:
@@ -109,25 +114,14 @@ def weights_hash(network: PragmaNetwork) -> str:
 def save_checkpoint(
     path: Path, network: PragmaNetwork, head: MaskedValueHead, info: ModelInfo, trainer: Mapping[str, Any]
 ) -> None:
-    """Replace the checkpoint of the run at ``path``; a kill at any moment leaves a complete one behind."""
-    checkpoints = path / "checkpoints"
-    new, last, previous = (checkpoints / name for name in ("new", "last", "previous"))
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
+    """Replace the checkpoint of the run at ``path``; a kill at any moment leaves a complete one, if there was one."""
     modules: dict[str, nn.Module] = {"network": network, "head": head}
     tensors = {f"{part}.{name}": t for part, module in modules.items() for name, t in module.state_dict().items()}
     # One entry: safetensors writes several in random order, and the same weights should be the same bytes.
     metadata = {"info": json.dumps({"format": FORMAT, **asdict(info)})}
-    safetensors.torch.save_file(tensors, new / "model.safetensors", metadata)
-    torch.save(dict(trainer), new / "trainer.pt")
-    for written in (new / "model.safetensors", new / "trainer.pt", new):
-        _fsync(written)
-    if last.exists():
-        shutil.rmtree(previous, ignore_errors=True)
-        last.rename(previous)
-    new.rename(last)
-    _fsync(checkpoints)
-    shutil.rmtree(previous, ignore_errors=True)
+    with replaced_folder(path / CHECKPOINTS / "last", "checkpoint", lambda _: None) as new:
+        safetensors.torch.save_file(tensors, new / "model.safetensors", metadata)
+        torch.save(dict(trainer), new / "trainer.pt")
 
 
 def load_trainer(path: Path) -> dict[str, Any]:
@@ -143,9 +137,19 @@ def has_checkpoint(path: Path) -> bool:
     return _last_checkpoint(path) is not None
 
 
+def is_run(path: Path) -> bool:
+    """Whether ``path`` is the folder of a run, ours or upstream's, with or without a checkpoint."""
+    return (path / CHECKPOINTS).exists() or (path / SETTINGS_FILE).exists()
+
+
+def is_upstream(path: Path) -> bool:
+    """Whether the run at ``path`` is the upstream toolkit's."""
+    return (path / CHECKPOINTS / "last.pt").exists() and not has_checkpoint(path)
+
+
 def _last_checkpoint(path: Path) -> Path | None:
-    """``last``, or ``previous`` where a kill fell between the two renames that replace it."""
-    candidates = (path / "checkpoints" / name for name in ("last", "previous"))
+    """``last``, or what it was called when a kill fell between the two renames that replace it."""
+    candidates = (path / CHECKPOINTS / name for name in ("last", ".last.old", "previous"))
     return next((checkpoint for checkpoint in candidates if checkpoint.exists()), None)
 
 
@@ -165,7 +169,7 @@ def _read_model(file: Path) -> tuple[ModelInfo, dict[str, Tensor], dict[str, Ten
         raise ArtifactError(f"{file}: format {found!r}, expected {FORMAT!r}; train or export it anew")
     try:
         info = ModelInfo(NetworkConfig(**info.pop("config")), **info)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, ConfigError) as error:
         raise _damaged(file, error) from error
     return info, _part(tensors, "network."), _part(tensors, "head.")
 
@@ -184,14 +188,27 @@ def _read_upstream(file: Path, vocabulary: Vocabulary) -> tuple[ModelInfo, dict[
             text_encoder, text_dim = None, 0
         info = ModelInfo(NetworkConfig(**config, text_dim=text_dim), stored["tokenizer_hash"], text_encoder)
         return info, stored["model"], stored["head"]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, ConfigError) as error:
+        raise _damaged(file, error) from error
+
+
+def _modules(config: NetworkConfig, file: Path) -> tuple[PragmaNetwork, MaskedValueHead]:
+    """The network and head of ``config``, which is data that may say anything."""
+    try:
+        return PragmaNetwork(config), MaskedValueHead(config.dim, config.text_dim)
+    except Exception as error:
         raise _damaged(file, error) from error
 
 
 def _load_weights(module: nn.Module, state: Mapping[str, Tensor], file: Path) -> None:
+    """Fill ``module``; torch itself would take whole numbers."""
     try:
+        for name, tensor in state.items():
+            if not (isinstance(tensor, Tensor) and tensor.is_floating_point()):
+                found = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+                raise TypeError(f"{name} is {found}, expected floating-point numbers")
         module.load_state_dict(state, strict=True)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(file, error) from error
     for name, tensor in module.state_dict().items():
         if not torch.isfinite(tensor).all():
@@ -207,7 +224,8 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _torch_load(file: Path) -> dict[str, Any]:
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:
+        # Damaged bytes are read as anything, and fail as anything.
         raise _damaged(file, error) from error
     if not isinstance(loaded, dict):
         raise ArtifactError(f"{file}: holds a {type(loaded).__name__}, expected a dict; restore it from a backup")
@@ -217,12 +235,6 @@ def _torch_load(file: Path) -> dict[str, Any]:
 def _damaged(file: Path, error: Exception) -> ArtifactError:
     state = "cannot be read" if file.exists() else "is missing"
     reason = " ".join(str(error).split())
+    if len(reason) > MOST_OF_REASON:
+        reason = f"{reason[:MOST_OF_REASON]} ..."
     return ArtifactError(f"{file}: {state} ({type(error).__name__}: {reason}); restore the run from a backup")
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -76,3 +76,7 @@ class ServerError(PragmatiqError):
     """A server that did not start, died, or cannot be reached."""
 
     exit_code = 6
+
+
+class OutputError(PragmatiqError):
+    """A place that could not be written to: full, read-only, not permitted, or in use by another process."""

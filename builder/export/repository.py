@@ -1,7 +1,6 @@
 """Assembling a Triton model repository: templates, tokenizer, graphs, heads, text vectors, model card and manifest."""
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -18,10 +17,12 @@ from builder.export.graphs import export_graphs
 from builder.export.layout import ENSEMBLE, SCORER, ScoringModel, features_of, require_fitted_to, scoring_models
 from builder.export.manifest import HeadEntry, Manifest, Quantization, file_hashes, write_manifest
 from builder.export.model_card import write_model_card
+from builder.export.replacement import require_replaceable, what_is_replaced
 from builder.heads import heads_graph
 from builder.heads.lora import load_adapters, merged
 from builder.heads.saved import SavedHead, saved_heads
 from builder.progress import Progress, Silent
+from builder.replacing import replaced_folder
 from builder.runs import Run, weights_hash
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.scorer.sessions import HEADS
@@ -49,22 +50,27 @@ def export_repository(
     ``text_vectors``: an .npz of further strings and their vectors for the table. ``text_model``: the local folder of
     the frozen model, copied into the repository. ``quantizer``: what makes it int8; without it stays float32.
 
+    Until the new one is complete the old one stays as it is; ``progress`` is told what of another run, or changed by
+    hand, was replaced.
+
     Raises :class:`ArtifactError` where ``out`` holds something that is no repository, the text vectors do not fit, or a
-    head is incomplete or was fitted to another network or tokenizer.
+    head is incomplete or was fitted to another network or tokenizer; further what
+    :func:`builder.replacing.replaced_folder` raises where ``out`` cannot be replaced.
     """
-    if out.exists() and any(out.iterdir()) and not (out / manifests.FILE).exists():
-        raise ArtifactError(f"{out}: expected an empty folder or a model repository to replace; choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        manifest = _write(run, staging, text_vectors, text_model, quantizer, progress)
-        staging.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        staging.replace(out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    room = _room(run, text_model)
+    with replaced_folder(out, "model repository", require_replaceable, room=room, progress=progress) as new:
+        manifest = _write(run, new, text_vectors, text_model, quantizer, progress)
+        replaced = what_is_replaced(out, manifest)
+    for line in replaced:
+        progress.say(line)
     return manifest
+
+
+def _room(run: Run, text_model: Path | None) -> int:
+    """About the bytes of the repository: the graphs and the token table, the strings' vectors, a local text model."""
+    folders = [folder for folder in (run.path / "texts", text_model) if folder and folder.is_dir()]
+    files = (path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
+    return sum(parameter.nbytes for parameter in run.network.parameters()) + sum(files)
 
 
 def _write(

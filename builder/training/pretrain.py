@@ -1,6 +1,7 @@
 """Pre-training as one call: a data set and settings in, a run folder out."""
 
 import platform
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -8,11 +9,15 @@ from typing import Any, Literal
 import msgspec
 
 from builder import runs
+from builder.locking import FolderLock
 from builder.progress import Progress, Silent
 from builder.training.data import TrainingData, summary
 from builder.training.settings import PretrainSettings
 from builder.training.trainer import Trainer
-from pragmatiq_triton.errors import ConfigError
+from builder.writing import write_errors
+from pragmatiq_triton.errors import ArtifactError, ConfigError
+
+_NAME = re.compile(r"[^./\0][^/\0]*")
 
 
 def pretrain(
@@ -26,21 +31,54 @@ def pretrain(
     """Train a network on ``data`` and return its run folder, ``runs_root / name``.
 
     ``resume="auto"`` goes on from the run's last checkpoint where there is one, with the batches and losses that an
-    uninterrupted training would have seen. Raises :class:`ConfigError` where the run exists and ``resume`` is never,
-    :class:`ArtifactError` where a resumed run had other data or settings, :class:`DataError` where there is nothing
-    to train on or the loss stays non-finite.
+    uninterrupted training would have seen. Ctrl-C, SIGTERM and SIGHUP save a checkpoint first.
+
+    Raises :class:`ConfigError` where the run exists and ``resume`` is never, or the name is no folder's,
+    :class:`ArtifactError` where a resumed run had other data or settings or is not ours, :class:`DataError` where there
+    is nothing to train on or the loss stays non-finite, and :class:`OutputError` where another process trains the run
+    or it cannot be written.
     """
+    progress = progress or Silent()
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"--name {name!r}: expected the name of a folder below {runs_root}, without '/' and with no '.' "
+            "in front; another place is named by --runs-root"
+        )
     path = runs_root / name
-    if path.exists() and resume == "never":
-        raise ConfigError(f"run {path} exists; continue it with --resume auto, or choose another --name")
+    _require_free(path, resume)
     trainer = Trainer(data, settings, path)
-    if runs.has_checkpoint(path):
-        trainer.restore()
-    else:
-        runs.create_run(path, msgspec.to_builtins(settings), _meta(data, settings, name), data.tokenizer_dir)
-        data.link_texts(path / "texts")
-    trainer.run(progress or Silent())
+    with write_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        with FolderLock.of(path, "run", path):
+            # Another process may have begun it while this one read its data.
+            if resume == "never" and any(path.iterdir()):
+                _require_free(path, resume)
+            if runs.has_checkpoint(path):
+                trainer.restore()
+                progress.say(f"{path}: goes on after step {trainer.step} of {settings.max_steps}")
+            else:
+                if runs.is_run(path):
+                    progress.say(f"{path}: there is no checkpoint to go on from; training begins at the first step")
+                runs.create_run(path, msgspec.to_builtins(settings), _meta(data, settings, name), data.tokenizer_dir)
+                data.link_texts(path / "texts")
+            trainer.run(progress)
     return path
+
+
+def _require_free(path: Path, resume: Literal["never", "auto"]) -> None:
+    """Raise where ``path`` is taken: by a run that is not to go on, by upstream's, or by something else."""
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{path} is a file, expected a folder for the run; choose another --name")
+    if not path.exists() or not any(path.iterdir()):
+        return
+    if not runs.is_run(path):
+        raise ConfigError(f"{path} exists and is no run; choose another --name")
+    if runs.is_upstream(path):
+        raise ArtifactError(
+            f"{path} is a run of the upstream toolkit, which does not go on here; choose another --name"
+        )
+    if resume == "never":
+        raise ConfigError(f"run {path} exists; continue it with --resume auto, or choose another --name")
 
 
 def _meta(data: TrainingData, settings: PretrainSettings, name: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from builder import runs
 from builder.network import BatchTensors, MaskedValueHead, NetworkConfig, PragmaNetwork
 from builder.objective import Losses, Targets, masked_value_loss
 from builder.progress import Progress
+from builder.stopping import StopRequest
 from builder.training.data import START, Example, Position, TrainingData, examples, split_users, summary
 from builder.training.device import make_fabric
 from builder.training.metrics import Averages, MetricsFile
@@ -69,40 +70,56 @@ class Trainer:
         self.step = 0
         self.skipped = 0
         self.position = START
+        self.averages = Averages()
 
     def run(self, progress: Progress) -> None:
-        """Train from where the state stands to ``max_steps``."""
+        """Train from where the state stands to ``max_steps``.
+
+        Ctrl-C, SIGTERM and SIGHUP are obeyed after the step that is under way, when a checkpoint has been saved.
+        """
+        with StopRequest() as stop:
+            self._train(progress, stop)
+        if stop.asked and self.step < self.settings.max_steps:
+            stop.obey()
+
+    def _train(self, progress: Progress, stop: StopRequest) -> None:
         settings = self.settings
         self.metrics.cut_after(self.step)
         progress.stage(f"Pre-training {self.path.name}", settings.max_steps)
         progress.advance(self.step)
         batches = self._examples(self.users, TRAINING, self.position)
-        averages, n_tokens, seconds = Averages(), 0, 0.0
-        while self.step < settings.max_steps:
+        n_tokens, seconds = 0, 0.0
+        while self.step < settings.max_steps and not stop.asked:
             started = time.perf_counter()
             step_batches = list(islice(batches, settings.accumulate))
-            grad_norm = self._train_step(step_batches, averages)
+            grad_norm = self._train_step(step_batches, self.averages)
             n_tokens += sum(batch.n_tokens for batch in step_batches)
             seconds += time.perf_counter() - started
-            note = f"loss {averages.means()['loss']:.3f}, {n_tokens / seconds:,.0f} tokens/s"
+            note = f"loss {self.averages.means()['loss']:.3f}, {n_tokens / seconds:,.0f} tokens/s"
             is_last = self.step == settings.max_steps
             if is_last or self.step % settings.log_every == 0:
                 record = {
                     "step": self.step,
                     "epoch": self.position.epoch,
-                    **averages.means(),
+                    **self.averages.means(),
                     "lr": self.optimizers[0].param_groups[0]["lr"],
                     "grad_norm": grad_norm,
                     "tokens_per_second": n_tokens / seconds,
                     "skipped": self.skipped,
                 }
                 self.metrics.write(record)
-                averages, n_tokens, seconds = Averages(), 0, 0.0
+                self.averages, n_tokens, seconds = Averages(), 0, 0.0
             if len(self.held_out) and (is_last or self.step % settings.validate_every == 0):
                 self.metrics.write({"step": self.step, **self.validate()})
             if is_last or self.step % settings.checkpoint_every == 0:
                 self.save()
             progress.advance(1, note)
+        if stop.asked and self.step < settings.max_steps:
+            self.save()
+            progress.say(
+                f"{self.path}: stopped by {stop.asked.name} after step {self.step} of {settings.max_steps}, in a "
+                "checkpoint; the same command with --resume auto goes on from there"
+            )
 
     def validate(self) -> dict[str, float]:
         """Losses and accuracy on the held-out users, always masked the same way."""
@@ -129,6 +146,7 @@ class Trainer:
             "position": tuple(self.position),
             "settings": msgspec.to_builtins(self.settings),
             "data": summary(self.data),
+            "averages": self.averages.sums,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         runs.save_checkpoint(self.path, self.model.network, self.model.head, info, state)
@@ -136,14 +154,22 @@ class Trainer:
     def restore(self) -> None:
         """Take up the run's last checkpoint; raises :class:`ArtifactError` where data or settings are others."""
         state = runs.load_trainer(self.path)
-        _must_match(self.path, "data", state["data"], summary(self.data))
-        _must_match(self.path, "setting", state["settings"], msgspec.to_builtins(self.settings), OPERATIONAL)
         run = runs.load_run(self.path)
-        self.model.network.load_state_dict(run.network.state_dict())
-        self.model.head.load_state_dict(run.head.state_dict())
-        for optimizer, optimizer_state in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(optimizer_state)
-        self.step, self.skipped, self.position = state["step"], state["skipped"], Position(*state["position"])
+        try:
+            _must_match(self.path, "data", state["data"], summary(self.data))
+            _must_match(self.path, "setting", state["settings"], msgspec.to_builtins(self.settings), OPERATIONAL)
+            self.model.network.load_state_dict(run.network.state_dict())
+            self.model.head.load_state_dict(run.head.state_dict())
+            for optimizer, optimizer_state in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(optimizer_state)
+            self.step, self.skipped, self.position = state["step"], state["skipped"], Position(*state["position"])
+            # Checkpoints written before there were averages in them begin new ones.
+            self.averages = Averages(state.get("averages"))
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise ArtifactError(
+                f"{self.path}: the checkpoint's trainer.pt does not fit ({type(error).__name__}: {error}); restore the "
+                "run from a backup, or train under another --name"
+            ) from error
 
     def _train_step(self, batches: list[Example], averages: Averages) -> float:
         """One optimizer step over ``batches``; returns the gradient's norm before clipping."""

@@ -10,11 +10,12 @@ import pytest
 import safetensors.torch
 import torch
 
-from builder import runs
+from builder import replacing
 from builder.network import MaskedValueHead, NetworkConfig, PragmaNetwork
 from builder.runs import ModelInfo, create_run, has_checkpoint, load_run, load_trainer, save_checkpoint
-from pragmatiq_triton.errors import ArtifactError, NotFiniteError
+from pragmatiq_triton.errors import ArtifactError, NotFiniteError, OutputError
 from tests.builder.upstream_case import UPSTREAM, UpstreamCase
+from tests.mounts import tmpfs
 
 TOKENIZER = UPSTREAM / "embed/run/tokenizer"
 HASH = (TOKENIZER / "tokenizer.hash").read_text(encoding="utf-8").strip()
@@ -60,10 +61,13 @@ def test_our_run_comes_back_as_it_was_saved(path: Path) -> None:
     assert (path / "tokenizer" / "bpe.json").read_bytes() == (TOKENIZER / "bpe.json").read_bytes()
 
 
-@pytest.mark.parametrize("survived", range(11))
-def test_a_kill_between_any_two_changes_leaves_a_loadable_checkpoint(
-    path: Path, survived: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("way", ["exchange", "renames"])
+@pytest.mark.parametrize("survived", range(8))
+def test_an_interruption_between_any_two_changes_leaves_a_loadable_checkpoint(
+    path: Path, survived: int, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if way == "renames":
+        monkeypatch.setattr(replacing, "_exchanged", lambda *_: False)
     save(path, 1)
     left = survived
 
@@ -81,7 +85,7 @@ def test_a_kill_between_any_two_changes_leaves_a_loadable_checkpoint(
         for owner, name in [
             (shutil, "rmtree"),
             (Path, "rename"),
-            (runs.safetensors.torch, "save_file"),
+            (safetensors.torch, "save_file"),
             (torch, "save"),
             (os, "fsync"),
         ]:
@@ -94,6 +98,92 @@ def test_a_kill_between_any_two_changes_leaves_a_loadable_checkpoint(
     save(path, 5)
     assert load_trainer(path)["step"] == 5
     assert [entry.name for entry in (path / "checkpoints").iterdir()] == ["last"]
+
+
+def test_a_kill_between_the_two_renames_leaves_the_older_checkpoint(path: Path) -> None:
+    save(path, 1)
+    checkpoints = path / "checkpoints"
+    (checkpoints / "last").rename(checkpoints / ".last.old")
+    assert load_trainer(path) == {"step": 1}
+    assert (load_run(path).network.embed.embed.weight == 1).all()
+    save(path, 2)
+    assert load_trainer(path) == {"step": 2}
+    assert [entry.name for entry in checkpoints.iterdir()] == ["last"]
+
+
+@pytest.mark.parametrize("left", [0, 40, 80, 120])
+def test_a_full_disk_leaves_the_older_checkpoint(tmp_path: Path, left: int) -> None:
+    config = NetworkConfig(2000, 8, 2, 1, 1, 1, text_dim=3)
+    with tmpfs(tmp_path / "small") as small:
+        create_run(small / "run", {}, {}, UPSTREAM / "bpe/run/tokenizer")
+        network, head = PragmaNetwork(config), MaskedValueHead(config.dim, config.text_dim)
+        info = ModelInfo(config, (UPSTREAM / "bpe/run/tokenizer/tokenizer.hash").read_text(encoding="utf-8"), "hash")
+        save_checkpoint(small / "run", network, head, info, {"step": 1})
+        space = os.statvfs(small)
+        (small / "others").write_bytes(bytes(space.f_bavail * space.f_frsize - left * 1024))
+        trainer = {"step": 2, "optimizer": torch.zeros(20_000)}
+        with pytest.raises(OutputError, match=r"last could not be written: No space left on device"):
+            save_checkpoint(small / "run", network, head, info, trainer)
+        assert load_trainer(small / "run") == {"step": 1}
+        assert [entry.name for entry in (small / "run" / "checkpoints").iterdir()] == ["last"]
+
+
+def damaged_upstream(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+    file = folder / "checkpoints/last.pt"
+    torch.save(change(torch.load(file, weights_only=True)), file)
+    return folder
+
+
+def with_weight(stored: dict[str, Any], tensor: Any) -> dict[str, Any]:
+    return {**stored, "model": {**stored["model"], "embed.embed.weight": tensor}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda stored: [stored], "holds a list, expected a dict"),
+        (lambda stored: {**stored, "model_config": {**stored["model_config"], "beams": 4}}, "beams"),
+        (lambda stored: {**stored, "model_config": {**stored["model_config"], "dim": "64"}}, "TypeError"),
+        (lambda stored: {**stored, "model_config": {**stored["model_config"], "n_heads": 0}}, "ZeroDivisionError"),
+        (lambda stored: {**stored, "model_config": {**stored["model_config"], "n_heads": 5}}, "does not split"),
+        (lambda stored: {**stored, "model_config": {**stored["model_config"], "vocab_size": -1}}, "cannot be read"),
+        (lambda stored: {**stored, "model_config": [1]}, "cannot be read"),
+        (lambda stored: {name: value for name, value in stored.items() if name != "head"}, "'head'"),
+        (lambda stored: {**stored, "model": []}, "cannot be read"),
+        (lambda stored: {**stored, "model": None}, "cannot be read"),
+        (lambda stored: with_weight(stored, torch.zeros(3, 3)), "size mismatch"),
+        (lambda stored: with_weight(stored, torch.zeros(3, 3, dtype=torch.int64)), "torch.int64, expected floating"),
+        (lambda stored: with_weight(stored, "weights"), "str, expected floating"),
+    ],
+)
+def test_an_odd_upstream_checkpoint_is_one_line_that_names_the_file(
+    upstream_copy: Path, change: Callable[[dict[str, Any]], Any], message: str
+) -> None:
+    with pytest.raises(ArtifactError, match=message) as refused:
+        load_run(damaged_upstream(upstream_copy, change))
+    assert str(upstream_copy / "checkpoints/last.pt") in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 1000, b"PK\x03\x04 not a zip", b"\x80\x02]q\x00.", None])
+def test_a_checkpoint_that_is_none_is_one_line(upstream_copy: Path, content: bytes | None) -> None:
+    file = upstream_copy / "checkpoints/last.pt"
+    file.unlink()
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"last\.pt: (cannot be read|holds)"):
+        load_run(upstream_copy)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3", '"text"', "{", "\0"])
+def test_a_tokenizer_that_is_no_object_is_one_line(path: Path, content: str) -> None:
+    save(path, 1)
+    (path / "tokenizer/tokenizer.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ArtifactError, match="tokenizer"):
+        load_run(path)
 
 
 def test_weights_of_another_tokenizer_are_refused(path: Path) -> None:

