@@ -65,6 +65,7 @@ def finetune_command(
     from builder.settings import load_settings
 
     settings = load_settings(FinetuneSettings, config, {"method": method.value} if method else {})
+    settings.require_effect()
     loaded = load_run(run)
     with RichProgress() as progress:
         head = finetune(loaded, TokenizedDataset(tok), label, task, settings, progress)

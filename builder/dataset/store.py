@@ -6,7 +6,8 @@ Times are absolute and nothing is cut to a number of events, so a history can be
     TOK/tokenizer/                the vocabulary's files
     TOK/users.parquet             user_id, in the order of the arrays
     TOK/tokens.npy                int32 [n_tokens, 4]: key id, value id, position, text number (-1: not text)
-    TOK/numbers.npy               float32 [n_tokens]: a numeric field's value as it was, NaN elsewhere
+    TOK/fields.json               what each field holds and what becomes of it
+    TOK/numbers.npy               float32 [n_tokens]: the value of a field of numbers as it was, NaN elsewhere
     TOK/token_cu_seqlens.npy      int64 [n_events + 1]: tokens of each event
     TOK/event_ts.npy              int64 [n_events], microseconds
     TOK/event_cu_seqlens.npy      int64 [n_users + 1]: events of each user
@@ -27,6 +28,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from builder.dataset.arrays import map_array
+from builder.dataset.field_table import FieldTable
 from builder.dataset.texts import TextStore
 from pragmatiq_triton.batch import Batch, Int64, Token, UserFeatures, collate
 from pragmatiq_triton.errors import ArtifactError
@@ -150,6 +152,11 @@ class TokenizedDataset:
         """Make the strings and vectors, if there are any, appear in ``folder`` too."""
         if self.texts:
             self.texts.link(folder)
+
+    def copy_fields(self, folder: Path) -> None:
+        """Write the table of fields, where there is one, into ``folder``."""
+        if table := FieldTable.load(self.folder):
+            table.save(folder)
 
     def _profile_items(self, row: int) -> npt.NDArray[np.int64]:
         if row < 0:

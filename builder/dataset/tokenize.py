@@ -20,9 +20,10 @@ from builder.dataset.texts import TextStore
 from builder.progress import Progress, Silent
 from builder.raw import check_columns, count_rows, read_profiles
 from pragmatiq_triton.batch import Token, cu_seqlens
-from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.errors import ArtifactError, ConfigError
 from pragmatiq_triton.text_encoders import TextEncoder, create_text_encoder
 from pragmatiq_triton.tokenizer import NO_TIME, TokenizerConfig, Vocabulary
+from pragmatiq_triton.tokenizer.config import WITHOUT_MODEL
 from pragmatiq_triton.tokenizer.fields import TextNumbering, cut_tails, encode_fields
 
 
@@ -51,14 +52,17 @@ def tokenize(
 ) -> TokenizeSummary:
     """Fit a tokenizer (or take the one in ``tokenizer_dir``), encode ``data`` and embed its distinct strings.
 
-    Raises :class:`DataError` for raw data that breaks the contract, :class:`ArtifactError` for a folder ``out`` that
-    holds something else, :class:`MissingDependencyError` for an encoder's model that cannot be had.
+    Raises :class:`DataError` for raw data that breaks the contract, :class:`ConfigError` for settings that do nothing
+    or name no field, :class:`ArtifactError` for a folder ``out`` that holds something else, and
+    :class:`MissingDependencyError` for an encoder's model that cannot be had.
     """
     _check_out(out)
     check_columns(data)
     n_rows = count_rows(data, "events")
     vocabulary = Vocabulary.load(tokenizer_dir) if tokenizer_dir else None
     config = vocabulary.config if vocabulary else config or TokenizerConfig()
+    if text_model:
+        _require_text_model(config)
     encoder = (
         create_text_encoder(config.text_encoder_spec, text_model_folder=text_model) if config.embeds_text else None
     )
@@ -176,6 +180,20 @@ class _Writer:
 def _check_out(out: Path) -> None:
     if out.exists() and any(out.iterdir()) and not (out / "tokenizer").is_dir():
         raise ArtifactError(f"{out}: expected an empty folder or a tokenized data set to replace; choose another --out")
+
+
+def _require_text_model(config: TokenizerConfig) -> None:
+    """Raise :class:`ConfigError` for ``--text-model`` where no model is asked anything."""
+    if not config.embeds_text:
+        raise ConfigError(
+            "--text-model does nothing with text_value_mode: bpe, which cuts text into pieces; leave it out, or give "
+            "--config a file with text_value_mode: embed"
+        )
+    if (encoder := config.text_encoder_spec.encoder) in WITHOUT_MODEL:
+        raise ConfigError(
+            f"--text-model does nothing with text_encoder: {encoder}, which has no model; leave it out, or choose "
+            "another text_encoder"
+        )
 
 
 def _pinned(config: TokenizerConfig, encoder: TextEncoder | None) -> TokenizerConfig:

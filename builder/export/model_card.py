@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from builder.dataset.field_table import FieldTable, percent
 from builder.export.manifest import Manifest
 from builder.heads.saved import SavedHead
 from builder.pages import page_environment
@@ -17,6 +18,8 @@ from pragmatiq_triton.errors import ArtifactError
 if TYPE_CHECKING:
     from builder.evaluation.result import Evaluation
 
+MOST_FIELDS = 60
+"""Fields that the card lists, those with the most values; the rest are counted."""
 TEMPLATE = "model_card.md.j2"
 CALIBRATORS = {"Platt": "Platt scaling", "Isotonic": "Isotonic regression"}
 PROVENANCE = ("label_file", "labels_sha256", "created")
@@ -31,7 +34,8 @@ def write_model_card(run: Run, manifest: Manifest, heads: Sequence[SavedHead], p
     that cannot be read.
     """
     environment = page_environment(Path(__file__).parent, autoescape=False, keep_trailing_newline=True)
-    environment.filters.update(text=_text, code=_code)
+    environment.filters.update(text=_text, code=_code, percent=percent)
+    environment.globals["most_fields"] = MOST_FIELDS
     entries = {entry.task: entry for entry in manifest.heads}
     tasks = [
         {
@@ -43,7 +47,10 @@ def write_model_card(run: Run, manifest: Manifest, heads: Sequence[SavedHead], p
         }
         for saved in heads
     ]
-    page = environment.get_template(TEMPLATE).render(run=run, manifest=manifest, tasks=tasks)
+    fields = FieldTable.load(run.path)
+    page = environment.get_template(TEMPLATE).render(
+        run=run, manifest=manifest, tasks=tasks, fields=fields, kinds=sorted(run.vocabulary.state["field_kind"].items())
+    )
     path.write_text(page, encoding="utf-8", newline="\n")
 
 

@@ -11,11 +11,12 @@ import numpy.typing as npt
 from builder.dataset.texts import TextStore
 from builder.runs import Run
 from pragmatiq_triton.batch import Float32
-from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.errors import ArtifactError, ConfigError
 from pragmatiq_triton.serving.embedding import ENCODER_FILE
 from pragmatiq_triton.text_encoders import TextEncoderSpec
 from pragmatiq_triton.text_encoders.model_folder import folder_revision
 from pragmatiq_triton.text_encoders.table import read_table, save_table
+from pragmatiq_triton.tokenizer.config import WITHOUT_MODEL
 
 TABLE = "table"
 TEXT_MODEL = "text_model"
@@ -37,6 +38,11 @@ def write_text_encoder(
     save_table(folder / TABLE, texts, vectors)
     fallback = msgspec.structs.replace(run.vocabulary.config.text_encoder_spec, dim=text_dim)
     source = text_model or (store.text_model if store else None)
+    if text_model and fallback.encoder in WITHOUT_MODEL:
+        raise ConfigError(
+            f"--text-model does nothing with the run's text encoder {fallback.encoder}, which has no model; leave it "
+            "out"
+        )
     if source is not None:
         fallback = _with_local_model(fallback, source, store, folder)
     spec = TextEncoderSpec(encoder="table", text_model=TABLE, fallback=fallback)

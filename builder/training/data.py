@@ -48,6 +48,10 @@ class TrainingData(Protocol):
         """Make the distinct strings and their vectors, where there are any, appear in ``folder``, for export."""
         ...
 
+    def copy_fields(self, folder: Path) -> None:
+        """Write the table of fields, where there is one, into ``folder``, for the model card."""
+        ...
+
 
 class Position(NamedTuple):
     """A batch's place in training: the pass over the users, and its number within it."""

@@ -33,16 +33,21 @@ def pretrain(
     ``resume="auto"`` goes on from the run's last checkpoint where there is one, with the batches and losses that an
     uninterrupted training would have seen. Ctrl-C, SIGTERM and SIGHUP save a checkpoint first.
 
-    Raises :class:`ConfigError` where the run exists and ``resume`` is never, or the name is no folder's,
-    :class:`ArtifactError` where a resumed run had other data or settings or is not ours, :class:`DataError` where there
-    is nothing to train on or the loss stays non-finite, and :class:`OutputError` where another process trains the run
-    or it cannot be written.
+    Raises :class:`ConfigError` where the run exists and ``resume`` is never, the name is no folder's or a
+    setting does nothing, :class:`ArtifactError` where a resumed run had other data or settings or is not ours,
+    :class:`DataError` where there is nothing to train on or the loss stays non-finite, and :class:`OutputError` where
+    another process trains the run or it cannot be written.
     """
     progress = progress or Silent()
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"--name {name!r}: expected the name of a folder below {runs_root}, without '/' and with no '.' "
             "in front; another place is named by --runs-root"
+        )
+    if not data.text_dim and settings.text_loss_weight != PretrainSettings().text_loss_weight:
+        raise ConfigError(
+            f"text_loss_weight: {settings.text_loss_weight} does nothing with a BPE data set, which has no text "
+            "vectors to reconstruct; leave it out"
         )
     path = runs_root / name
     _require_free(path, resume)
@@ -61,6 +66,7 @@ def pretrain(
                     progress.say(f"{path}: there is no checkpoint to go on from; training begins at the first step")
                 runs.create_run(path, msgspec.to_builtins(settings), _meta(data, settings, name), data.tokenizer_dir)
                 data.link_texts(path / "texts")
+                data.copy_fields(path)
             trainer.run(progress)
     return path
 

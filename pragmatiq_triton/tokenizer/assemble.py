@@ -16,7 +16,7 @@ NO_TIME = np.iinfo(np.int64).min
 class EncodedRecord:
     """One user's tokens with absolute times (microseconds since the epoch), oldest event first.
 
-    ``tokens`` int32 [n_tokens, 4], ``numbers`` float32 [n_tokens] the values of numeric fields (NaN elsewhere),
+    ``tokens`` int32 [n_tokens, 4], ``numbers`` float32 [n_tokens] the values of fields of numbers (NaN elsewhere),
     ``event_lengths`` int64 [n_events] tokens each, ``event_ts`` int64 [n_events];
     ``profile`` int32 [n_profile, 3], ``item_lengths`` and ``item_ts`` int64 [n_items], ``NO_TIME`` for an attribute.
     """

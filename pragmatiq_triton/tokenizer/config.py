@@ -22,6 +22,9 @@ TEXT_BRANCH = (
 )
 """The settings that mean something with ``text_value_mode: embed`` alone."""
 
+WITHOUT_MODEL = ("hash", "upstream-hash")
+"""The text encoders that are functions, to which the settings of a model mean nothing."""
+
 
 class TokenizerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of fitting and encoding; part of the tokenizer's hash.
@@ -122,7 +125,7 @@ class TokenizerConfig(msgspec.Struct, frozen=True, kw_only=True):
                 f"{', '.join(idle)}: does nothing with text_value_mode: bpe; set text_value_mode: embed or leave it out"
             )
         idle = [name for name in idle if name not in ("text_encoder", "text_encoder_dim")]
-        if idle and self.text_encoder_spec.encoder in ("hash", "upstream-hash"):
+        if idle and self.text_encoder_spec.encoder in WITHOUT_MODEL:
             raise ConfigError(
                 f"{', '.join(idle)}: does nothing with text_encoder: {self.text_encoder_spec.encoder}, which has no "
                 "model; leave it out, or choose another encoder"

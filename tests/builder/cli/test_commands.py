@@ -35,12 +35,17 @@ def test_from_data_to_a_repository(pragmatiq, data, tmp_path, config):
     assert pragmatiq("validate", data, "--json").json["ok"]
     summary = pragmatiq("tokenize", data, "--out", tmp_path / "tok", "--config", config, "--json").json
     assert summary["users"] == 12
+    amount = next(field for field in summary["fields"] if field["name"] == "amount")
+    assert (amount["kind"], amount["number_share"], amount["missing_share"]) == ("numeric", 1.0, 0.0)
     runs = ("--runs-root", tmp_path / "runs")
     trained = pragmatiq("pretrain", tmp_path / "tok", "--name", "r", *TINY, *runs, "--json").json
     assert trained["step"] == 2
     manifest = pragmatiq("export", tmp_path / "runs" / "r", "--out", tmp_path / "repo", "--json").json
     assert manifest["tokenizer_hash"] == summary["tokenizer_hash"]
     assert manifest["variant"] == ("embed" if config == HASH else "bpe")
+    for path in ("tok", "runs/r"):
+        assert pragmatiq("info", tmp_path / path, "--json").json["fields"] == summary["fields"]
+    assert "| `amount` | events | numeric |" in (tmp_path / "repo" / "MODEL_CARD.md").read_text(encoding="utf-8")
     for path in ("tok", "runs/r", "repo"):
         assert summary["tokenizer_hash"] in pragmatiq("info", tmp_path / path, "--json").out
     again = pragmatiq("pretrain", tmp_path / "tok", "--name", "r", *TINY, *runs, expect=2)

@@ -11,7 +11,7 @@ from builder.dataset.store import TokenizedDataset
 from builder.dataset.tokenize import tokenize
 from builder.records import read_records
 from pragmatiq_triton.batch import Token
-from pragmatiq_triton.errors import ArtifactError, DataError
+from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
 from pragmatiq_triton.records import decode_record
 from pragmatiq_triton.tokenizer import Tokenizer, TokenizerConfig, assemble
 from pragmatiq_triton.tokenizer.vocabulary import UNK
@@ -143,6 +143,16 @@ def test_broken_data_is_named(events, profiles, message, tmp_path, raw_folder):
         tokenize(raw_folder(events, profiles), tmp_path / "tok", BPE)
     with pytest.raises(ArtifactError, match="finished"):
         TokenizedDataset(tmp_path / "tok")
+
+
+@pytest.mark.parametrize(("config", "reason"), [(BPE, "text_value_mode: bpe"), (EMBED, "text_encoder: hash")])
+def test_a_text_model_that_nobody_asks_is_an_error(config, reason, tmp_path, raw_folder):
+    data = raw_folder([("a", 1, "s", {})])
+    with pytest.raises(ConfigError, match=f"--text-model does nothing with {reason}"):
+        tokenize(data, tmp_path / "tok", config, text_model=tmp_path)
+    tokenize(data, tmp_path / "tok", config)
+    with pytest.raises(ConfigError, match=f"--text-model does nothing with {reason}"):
+        tokenize(data, tmp_path / "new", tokenizer_dir=tmp_path / "tok" / "tokenizer", text_model=tmp_path)
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

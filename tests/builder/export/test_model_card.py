@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from builder.dataset.field_table import Field, FieldTable
 from builder.evaluation import Split, evaluate_scores
 from builder.evaluation.wording import compared, in_words
 from builder.export.manifest import FORMAT, Change, Cosine, HeadEntry, Manifest, Quantization, TaskCost
@@ -52,8 +53,10 @@ def evaluation_of(task, baseline="counts"):
 def card(tmp_path):
     """Writes the card of a run with heads and evaluations, whose files are ``cut``."""
 
-    def write(*heads, evaluations=(), cut=None, origin="upstream", quantization=None):
+    def write(*heads, evaluations=(), cut=None, origin="upstream", quantization=None, fields=None):
         run = run_with(tmp_path / "run", "bpe", *heads)
+        if fields:
+            fields.save(run.path)
         saved = saved_heads(run.path)
         for evaluation in evaluations:
             file = run.path / "heads" / evaluation.task / "evaluation.json"
@@ -138,7 +141,7 @@ def test_a_run_without_tasks_has_a_card(card):
 def test_no_name_breaks_a_table_or_becomes_markup(card):
     found = evaluation_of("churn", baseline="a|b\n*c* [d](e)")
     page = card(probe(**INFO), evaluations=[found], origin="x | _y_\n| z")
-    assert len(tables(page)) == 6
+    assert len(tables(page)) == 7
     for table in tables(page):
         assert len({len(row) for row in table}) == 1, table
     assert "\\*c\\* \\[d\\](e)" in page
@@ -157,6 +160,43 @@ def test_every_heading_and_table_stands_apart(card):
         assert (before, line, after) != ("", "", "")
     assert lines[0].startswith("# ")
     assert lines[-1] == ""
+
+
+def field(name, values=1000, **counts):
+    zeros = dict.fromkeys(("missing", "numbers", "unknown", "tokens", "cut_tokens"), 0)
+    rest = {"kind": "text", "distinct": 7, "distinct_at_least": False, "examples": ["a|b", "`c`"], **zeros, **counts}
+    return Field(name=name, part="events", values=values, **rest)
+
+
+def section(page):
+    return page.split("## What it was trained on")[1].split("\n## ")[0]
+
+
+def test_the_fields_of_the_training_data_are_told(card):
+    odd = field("am|ount", missing=250, numbers=990, unknown=1, cut_tokens=31, kind="numeric", distinct_at_least=True)
+    table = FieldTable(fields=[odd], left_out=0, warnings=["field 'am|ount': *odd*"])
+    page = card(probe(**INFO), fields=table)
+    header, _, row = tables(section(page))[0]
+    assert len(row) == len(header)
+    assert [cell.strip() for cell in row] == [
+        *("`am\\|ount`", "events", "numeric", "1000", "20.0%", "7+", "99.0%", "0.1%", "31", "`a\\|b`, `'c'`")
+    ]
+    assert "- field 'am\\|ount': \\*odd\\*" in page
+
+
+def test_fields_that_are_not_listed_are_counted(card):
+    table = FieldTable(fields=[field(f"f{i:02d}", values=100 - i) for i in range(70)], left_out=5, warnings=[])
+    told = section(card(fields=table))
+    assert "`f59`" in told
+    assert "`f60`" not in told
+    assert "15 further fields, with fewer values, are not listed." in told
+    assert "odd" not in told
+
+
+def test_a_run_without_a_table_tells_the_kinds(card):
+    told = section(card())
+    assert "was not recorded" in told
+    assert "| `amount` | numeric |" in told
 
 
 def test_a_damaged_evaluation_is_named(card):

@@ -4,6 +4,7 @@ import pytest
 from builder.finetune.lora import LoraSettings
 from builder.finetune.settings import FinetuneSettings
 from builder.finetune.splits import SplitSettings
+from pragmatiq_triton.errors import ConfigError
 
 
 def test_settings_come_back_from_a_heads_json() -> None:
@@ -18,6 +19,24 @@ def test_what_is_not_said_has_a_default() -> None:
     settings = msgspec.convert({"lora": {"rank": 4}}, FinetuneSettings)
     assert settings == FinetuneSettings(lora=LoraSettings(rank=4))
     assert (settings.method, settings.classifier) == ("probe", "auto")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (FinetuneSettings(lora=LoraSettings(rank=4)), "lora: does nothing with method: probe"),
+        (FinetuneSettings(method="hybrid", classifier="boosting"), "boosting does nothing with method: hybrid"),
+        (FinetuneSettings(method="lora", classifier="logistic"), "logistic does nothing with method: lora"),
+    ],
+)
+def test_a_setting_that_the_method_does_not_read_is_an_error(settings: FinetuneSettings, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        settings.require_effect()
+
+
+def test_settings_that_the_method_reads_are_fine() -> None:
+    FinetuneSettings(classifier="boosting").require_effect()
+    FinetuneSettings(method="lora", lora=LoraSettings(rank=4)).require_effect()
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,9 @@ class MemoryDataset:
     def link_texts(self, folder: Path) -> None:
         """Its texts have no strings."""
 
+    def copy_fields(self, folder: Path) -> None:
+        """It has no table of fields."""
+
     def batch(self, users: Sequence[int]) -> Batch:
         vectors = self.vectors if self.text_dim else self.vectors[:0]
         return collate([self._users[user] for user in users], [vectors] * len(users), self.text_dim)

@@ -299,3 +299,8 @@ def test_weights_that_are_not_finite_leave_the_last_checkpoint(data: MemoryDatas
     with pytest.raises(DataError, match=r"step 0: the weight network\..* is no longer finite; no checkpoint"):
         trainer.save()
     assert weights_hash(load_run(tmp_path / "run").network) == expected
+
+
+def test_a_weight_of_text_without_text_is_an_error(data: MemoryDataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"text_loss_weight: 0.5 does nothing with a BPE data set"):
+        pretrain(data, settings(text_loss_weight=0.5), tmp_path, "run")
