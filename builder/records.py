@@ -10,27 +10,33 @@ import msgspec
 from builder.progress import Progress, Silent
 from builder.raw import EventChunk, ProfileChunk, check_columns, read_events, read_profiles
 from pragmatiq_triton.batch import cu_seqlens
+from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 
 RecordDict = dict[str, Any]
 
 
-def read_records(data: Path) -> Iterator[RecordDict]:
-    """Each user as one record, those who only have a profile after the others; profiles stay in memory."""
+def read_records(data: Path, times: TimeRange = PLAUSIBLE) -> Iterator[RecordDict]:
+    """Each user as one record, those who only have a profile after the others; profiles stay in memory.
+
+    Raises :class:`~pragmatiq_triton.errors.DataError` for times that are not among the plausible ``times``.
+    """
     check_columns(data)
-    profiles = {user_id: profile for chunk in read_profiles(data) for user_id, profile in _profiles(chunk)}
-    for chunk in read_events(data):
+    profiles = {user_id: profile for chunk in read_profiles(data, times=times) for user_id, profile in _profiles(chunk)}
+    for chunk in read_events(data, times=times):
         for user_id, events in _histories(chunk):
             yield {"user_id": user_id, "events": events, **profiles.pop(user_id, {})}
     for user_id, profile in profiles.items():
         yield {"user_id": user_id, "events": [], **profile}
 
 
-def write_records(data: Path, out: Path, users: int | None = None, progress: Progress = Silent()) -> int:
+def write_records(
+    data: Path, out: Path, users: int | None = None, progress: Progress = Silent(), times: TimeRange = PLAUSIBLE
+) -> int:
     """Write the first ``users`` records as JSON lines; returns how many there were."""
     n_records = 0
     progress.stage("Writing records", users)
     with out.open("wb") as file:
-        for record in islice(read_records(data), users):
+        for record in islice(read_records(data, times), users):
             file.write(msgspec.json.encode(record) + b"\n")
             n_records += 1
             progress.advance(1)

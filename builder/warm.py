@@ -27,6 +27,7 @@ from pragmatiq_triton.serving.snapshot import EVENT_VECTORS, Snapshot
 from pragmatiq_triton.serving.stage import threads_of, whole_number
 from pragmatiq_triton.serving.tokenizing import load_tokenizer
 from pragmatiq_triton.tensors import TEXT_VECTORS, pack_texts
+from pragmatiq_triton.time_range import TimeRange
 from pragmatiq_triton.tokenizer.cached import CachedTokenizer
 from pragmatiq_triton.tokenizer.tokenizer import number_texts
 from pragmatiq_triton.vector_cache import VectorCache, as_bytes
@@ -117,7 +118,7 @@ class _Book:
 
     def _customers(self) -> Iterator[UserFeatures]:
         self.records = self.refused = 0
-        for raw in islice(_read(self._data), self._users):
+        for raw in islice(_read(self._data, self._tokenizer.times), self._users):
             self.records += 1
             try:
                 yield self._tokenizer(raw)
@@ -191,10 +192,10 @@ def _warm(model: str, parameters: dict[str, str], folder: Path, book: _Book, enc
     return WarmedScorer(len(kept), kept.n_bytes, cache_bytes, evicted, kept.hits + kept.misses, kept.hits)
 
 
-def _read(data: Path) -> Iterator[bytes]:
+def _read(data: Path, times: TimeRange) -> Iterator[bytes]:
     """The records of a raw data folder, or of a file's lines that are not empty."""
     if data.is_dir():
-        yield from map(msgspec.json.encode, read_records(data))
+        yield from map(msgspec.json.encode, read_records(data, times))
         return
     with data.open("rb") as lines:
         yield from (line for line in lines if line.strip())

@@ -1,37 +1,35 @@
 """One customer's record: its JSON form, its limits, and errors that name the path of what is wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import msgspec
 
 from pragmatiq_triton.errors import LimitError, RecordError, printable
 from pragmatiq_triton.record_errors import explain
-
-MAX_TS = 253_402_300_799_999_999
-"""The last microsecond of the year 9999; a later timestamp is taken for a mistake in the unit."""
+from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange, milestone_problem
 
 Scalar = str | int | float | bool | None
-Timestamp = Annotated[int, msgspec.Meta(ge=0, le=MAX_TS)]
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Event(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
     """``ts`` is in microseconds since the epoch; a field whose value is null counts as the empty string."""
 
-    ts: Timestamp
+    ts: Int64
     source: str
     fields: dict[str, Scalar] = {}
 
 
 class Milestone(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
-    """Something that happened once in a customer's life (an account opened), at ``ts`` microseconds."""
+    """Something that happened once in a customer's life (birth, an account opened), at ``ts`` microseconds."""
 
     key: str
-    ts: Timestamp
+    ts: Int64
 
 
 class Record(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A customer's history and profile; ``as_of`` <= 0 means: as of the newest event.
+    """A customer's history and profile; ``as_of`` 0 means: as of the newest event.
 
     With ``eval_ts`` > 0 the record is read as it was then: what it holds at or after that moment is not seen, and
     ``as_of`` is ``eval_ts``.
@@ -41,8 +39,8 @@ class Record(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     user_id: str = ""
     attributes: dict[str, Scalar] = {}
     lifelong: list[Milestone] = []
-    as_of: Annotated[int, msgspec.Meta(ge=-MAX_TS, le=MAX_TS)] = 0
-    eval_ts: Annotated[int, msgspec.Meta(ge=0, le=MAX_TS)] = 0
+    as_of: Int64 = 0
+    eval_ts: Int64 = 0
 
 
 class RecordLimits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -61,11 +59,12 @@ _decode: Callable[[bytes], Record] = msgspec.json.Decoder(Record).decode
 _decode_value: Callable[[bytes], Scalar] = msgspec.json.Decoder(Scalar).decode
 
 
-def decode_record(raw: bytes, limits: RecordLimits = RecordLimits()) -> Record:
+def decode_record(raw: bytes, limits: RecordLimits = RecordLimits(), times: TimeRange = PLAUSIBLE) -> Record:
     """Read one record from UTF-8 JSON.
 
-    Raises :class:`RecordError` naming the path (``$.events[3].ts``), what was expected and what was there;
-    :class:`LimitError` naming the limit. A message is short and printable, whatever the record holds.
+    Raises :class:`RecordError` naming the path (``$.events[3].ts``), what was expected and what was there, also where
+    a time is not among the plausible ``times``; :class:`LimitError` naming the limit. A message is short and printable,
+    whatever the record holds.
     """
     if len(raw) > limits.max_record_bytes:
         raise LimitError("$", f"{len(raw)} bytes are over the limit max_record_bytes = {limits.max_record_bytes}")
@@ -78,7 +77,27 @@ def decode_record(raw: bytes, limits: RecordLimits = RecordLimits()) -> Record:
     except ValueError as error:  # malformed JSON, not UTF-8
         raise RecordError("$", f"expected one JSON object in UTF-8: {error}") from None
     check_limits(record, limits)
+    check_times(record, times)
     return record
+
+
+def check_times(record: Record, times: TimeRange) -> None:
+    """Raise :class:`RecordError` where a time of the record is not plausible, naming the first; 0 is no moment."""
+    for name in ("as_of", "eval_ts"):
+        moment: int = getattr(record, name)
+        if moment and moment not in times:
+            raise RecordError(f"$.{name}", times.problem(moment))
+    for i, event in enumerate(record.events):
+        if event.ts not in times:
+            raise RecordError(f"$.events[{i}].ts", times.problem(event.ts))
+    check_milestones(record.lifelong)
+
+
+def check_milestones(lifelong: Sequence[Milestone]) -> None:
+    """Raise :class:`RecordError` where a milestone's time is not plausible; it may lie long before 1970."""
+    for i, milestone in enumerate(lifelong):
+        if problem := milestone_problem(milestone.ts):
+            raise RecordError(f"$.lifelong[{i}].ts", problem)
 
 
 def check_limits(record: Record, limits: RecordLimits) -> None:

@@ -20,7 +20,7 @@ IDENTIFYING = ("counterparty", "device_id", "merchant")
 AMOUNTS = ("amount", "price", "quantity")
 JITTER = 0.03
 PAUSE_US = 86_400_000_000
-"""Between a history and its copy."""
+"""Between a history and its copy, and what each copy takes."""
 ZIPF_EXPONENT = 1.1
 FEWEST_BASES = 10
 STRINGS_PER_RECORD = 2000
@@ -69,8 +69,16 @@ class Customer:
             copy, place = divmod(index, len(self._events))
             given = self._events[place]
             fields = {key: self._renamed(copy, key, value) for key, value in given.fields.items()}
-            event = self._known[index] = Event(given.ts + copy * self._span, given.source, fields)
+            event = self._known[index] = Event(self._moved(given.ts, copy), given.source, fields)
         return event
+
+    def _moved(self, ts: int, copy: int) -> int:
+        """A copy takes a day, so that however many there are the times stay plausible."""
+        if not copy:
+            return ts
+        first = self._events[0].ts
+        start = first + copy * PAUSE_US if copy < 0 else first + self._span + (copy - 1) * PAUSE_US
+        return start + (ts - first) * PAUSE_US // self._span
 
     def _renamed(self, copy: int, key: str, value: str | int | float | bool | None) -> str | int | float | bool | None:
         if not isinstance(value, str):

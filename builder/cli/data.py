@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,10 +10,29 @@ from builder.cli.console import RichProgress, show, stderr
 from builder.cli.options import Config, Json
 from builder.settings import read_settings
 
+if TYPE_CHECKING:
+    from pragmatiq_triton.time_range import TimeRange
+
 RawData = Annotated[
     Path,
     typer.Argument(
         help="Folder with events.parquet and, optional, profiles.parquet; each a file or a folder of parts.",
+        exists=True,
+        file_okay=False,
+    ),
+]
+EarliestTime = Annotated[
+    str | None,
+    typer.Option(
+        help="Date before which no event, as_of or label is plausible, as the tokenizer's setting earliest_time; "
+        "1971-01-01 without one.",
+        metavar="DATE",
+    ),
+]
+TokenizerDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Fitted tokenizer whose plausible times, those around its training data, are asked for instead.",
         exists=True,
         file_okay=False,
     ),
@@ -40,12 +59,15 @@ def synth(
     show(f"Synthetic data in {out}", asdict(summary), json)
 
 
-def validate(data: RawData, json: Json = False) -> None:
+def validate(
+    data: RawData, earliest_time: EarliestTime = None, tokenizer_dir: TokenizerDir = None, json: Json = False
+) -> None:
     """Check a raw data folder against the contract and say where it is broken; ends with 3 if it is."""
     from builder.validation import validate as check
 
+    times = _plausible(earliest_time, tokenizer_dir)
     with RichProgress() as progress:
-        report = check(data, progress)
+        report = check(data, progress, times)
     show(f"Raw data in {data}", report.to_dict(), json)
     if report.errors:
         raise SystemExit(3)
@@ -55,13 +77,16 @@ def records(
     data: RawData,
     out: Annotated[Path, typer.Option(help="File to write, one JSON record per line.", dir_okay=False)],
     users: Annotated[int | None, typer.Option(help="Only the first so many users.", min=1)] = None,
+    earliest_time: EarliestTime = None,
+    tokenizer_dir: TokenizerDir = None,
     json: Json = False,
 ) -> None:
     """Write raw data as the JSON records that a service sends: a file for score."""
     from builder.records import write_records
 
+    times = _plausible(earliest_time, tokenizer_dir)
     with RichProgress() as progress:
-        n_records = write_records(data, out, users, progress)
+        n_records = write_records(data, out, users, progress, times)
     show(f"Records in {out}", {"records": n_records}, json)
 
 
@@ -114,3 +139,16 @@ def tokenize(
     show_fields(fields, json)
     if not json:
         stderr.print(f"next: pragmatiq pretrain {out} --name NAME")
+
+
+def _plausible(earliest_time: str | None, tokenizer_dir: Path | None) -> "TimeRange":
+    """The times that the options of a command make plausible."""
+    from pragmatiq_triton.errors import ConfigError
+    from pragmatiq_triton.time_range import PLAUSIBLE
+    from pragmatiq_triton.tokenizer import Vocabulary
+
+    if tokenizer_dir is None:
+        return PLAUSIBLE.with_bounds(earliest_time, None)
+    if earliest_time is not None:
+        raise ConfigError("--earliest-time and --tokenizer-dir exclude each other: a fitted tokenizer says its times")
+    return Vocabulary.load(tokenizer_dir).times

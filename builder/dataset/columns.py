@@ -12,6 +12,7 @@ import pyarrow as pa
 from builder.prefetch import prefetched
 from builder.raw import EventChunk, ProfileChunk, read_events
 from pragmatiq_triton.batch import Int64, cu_seqlens
+from pragmatiq_triton.time_range import TimeRange
 from pragmatiq_triton.tokenizer.fields import FieldColumn
 from pragmatiq_triton.tokenizer.tokenizer import SOURCE_KEY
 from pragmatiq_triton.tokenizer.values import ValueRules, canonical
@@ -81,9 +82,9 @@ class EncodableProfiles:
     counted: list[CountedValues]
 
 
-def read_event_columns(data: Path, rules: ValueRules | None) -> Iterator[EncodableEvents]:
+def read_event_columns(data: Path, rules: ValueRules | None, times: TimeRange) -> Iterator[EncodableEvents]:
     """Stream ``events.parquet`` as columns; reading and sorting into columns go on while a chunk is worked on."""
-    return prefetched(event_columns(chunk, rules) for chunk in read_events(data))
+    return prefetched(event_columns(chunk, rules) for chunk in read_events(data, times=times))
 
 
 def event_columns(chunk: EventChunk, rules: ValueRules | None) -> EncodableEvents:

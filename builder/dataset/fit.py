@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from builder.raw import read_profiles
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import ConfigError, DataError
 from pragmatiq_triton.text_encoders.protocol import shortened
+from pragmatiq_triton.time_range import PLAUSIBLE
 from pragmatiq_triton.tokenizer.config import FIELD_LISTS, TokenizerConfig
 from pragmatiq_triton.tokenizer.tokenizer import SOURCE_KEY
 from pragmatiq_triton.tokenizer.values import is_plain_number, numbers_of
@@ -69,11 +70,15 @@ def fit(data: Path, config: TokenizerConfig, progress: Progress = Silent()) -> V
     config.check_choices()
     event_counts: dict[str, ValueCounts] = {}
     profile_counts: dict[str, ValueCounts] = {}
-    for events in read_event_columns(data, config.value_rules):
+    times = PLAUSIBLE.with_bounds(config.earliest_time, None)
+    seen = SeenTimes()
+    for events in read_event_columns(data, config.value_rules, times):
         _count(event_counts, events.counted, config)
+        seen.add(events.chunk.ts)
         progress.advance(len(events.chunk.ts))
-    for chunk in read_profiles(data):
+    for chunk in read_profiles(data, times=times):
         _count(profile_counts, profile_columns(chunk, config.value_rules).counted, config)
+        seen.add(chunk.as_of[chunk.as_of != 0])
     if fields := {**event_counts, **profile_counts}:
         check_names(config, fields)
     event_counts, profile_counts = (
@@ -82,7 +87,25 @@ def fit(data: Path, config: TokenizerConfig, progress: Progress = Silent()) -> V
     )
     if not event_counts and not profile_counts:
         raise DataError(f"{data}: expected events or profiles to fit a tokenizer on, got none")
-    return _build(event_counts, profile_counts, config)
+    vocabulary = _build(event_counts, profile_counts, config)
+    return replace(vocabulary, state={**vocabulary.state, **seen.state()})
+
+
+@dataclass(slots=True)
+class SeenTimes:
+    """From when to when events and moments of judgement were, microseconds."""
+
+    first: int | None = None
+    last: int | None = None
+
+    def add(self, ts: Int64) -> None:
+        if len(ts):
+            self.first = int(ts.min()) if self.first is None else min(self.first, int(ts.min()))
+            self.last = int(ts.max()) if self.last is None else max(self.last, int(ts.max()))
+
+    def state(self) -> dict[str, Any]:
+        """The tokenizer's ``time_range``, where any time was seen."""
+        return {"time_range": [self.first, self.last]} if self.first is not None else {}
 
 
 def check_names(config: TokenizerConfig, fields: Collection[str]) -> None:

@@ -32,6 +32,7 @@ from builder.dataset.field_table import FieldTable
 from builder.dataset.texts import TextStore
 from pragmatiq_triton.batch import Batch, Int64, Token, UserFeatures, collate
 from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.time_range import TimeRange
 from pragmatiq_triton.tokenizer import EncodedRecord, Vocabulary, assemble
 
 FORMAT = 2
@@ -73,6 +74,11 @@ class TokenizedDataset:
     @property
     def tokenizer_hash(self) -> str:
         return self.vocabulary.content_hash
+
+    @property
+    def times(self) -> TimeRange:
+        """Which moments are plausible for the tokenizer."""
+        return self.vocabulary.times
 
     @property
     def vocab_size(self) -> int:

@@ -76,10 +76,10 @@ def tokenize(
     vocabulary.save(out / "tokenizer")
     progress.stage("Encoding events", n_rows)
     with _Writer(out, vocabulary) as writer:
-        for events in read_event_columns(data, vocabulary.rules):
+        for events in read_event_columns(data, vocabulary.rules, vocabulary.times):
             writer.add_events(events)
             progress.advance(len(events.chunk.ts))
-        for profiles in read_profiles(data):
+        for profiles in read_profiles(data, times=vocabulary.times):
             writer.add_profiles(profile_columns(profiles, vocabulary.rules))
         writer.finish()
     if encoder is not None:

@@ -15,6 +15,7 @@ from builder.raw.arrays import Mask
 from builder.raw.labels import LabelTime
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
+from pragmatiq_triton.time_range import TimeRange
 
 Kind = Literal["user", "event"]
 _KINDS: dict[LabelTime, Kind] = {"eval_ts": "user", "ts": "event"}
@@ -26,6 +27,11 @@ class History(Protocol):
     @property
     def user_ids(self) -> Sequence[str]:
         """In the order of the users' numbers."""
+        ...
+
+    @property
+    def times(self) -> TimeRange:
+        """Which moments are plausible."""
         ...
 
     def event_times(self, user: int) -> Int64:
@@ -56,7 +62,7 @@ def read_labels(path: Path, data: History) -> LabelledRows:
     of moments that have no history. Raises :class:`DataError` where the file contradicts itself or the contract, and
     where the rest does not hold both classes. Rows are numbered from 0; a time without a zone is read as UTC.
     """
-    table = read_label_table(path)
+    table = read_label_table(path, times=data.times)
     assert table is not None, "the first error is raised"
     rows = LabelledRows(
         kind=_KINDS[table.time],

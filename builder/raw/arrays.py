@@ -9,13 +9,13 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from pragmatiq_triton.batch import cu_seqlens
+from pragmatiq_triton.time_range import LIVES, NANOSECONDS, PLAUSIBLE, TimeRange, date_of, odd_milestones, units_of
 
 Mask = npt.NDArray[np.bool_]
 Int64 = npt.NDArray[np.int64]
 
 PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-_YEAR_10000 = 253_402_300_800
-_INT64_MAX = int(np.iinfo(np.int64).max)
+_INT64 = np.iinfo(np.int64)
 
 
 def is_string(kind: pa.DataType) -> bool:
@@ -67,11 +67,47 @@ def microseconds(array: pa.Array) -> Int64:
     return integers(array.cast(pa.timestamp("us", array.type.tz), safe=False))
 
 
-def time_problems(array: pa.Array) -> dict[str, Mask]:
-    """What can be wrong with a timestamp, and where it is."""
-    ts = integers(array)
-    end = min(_YEAR_10000 * PER_SECOND[array.type.unit], _INT64_MAX)
-    return {"is null": null_mask(array), "is before 1970": ts < 0, "is after the year 9999": ts >= end}
+def time_problems(array: pa.Array, times: TimeRange = PLAUSIBLE) -> dict[str, Mask]:
+    """What is wrong with timestamps, and where: those that are null, or not plausible by the unit they look like."""
+    ts, nulls = integers(array), null_mask(array)
+    nanoseconds = NANOSECONDS[array.type.unit]
+    # Bounds in the column's unit: as microseconds its times might not fit into 64 bits.
+    earliest, latest = -(-times.earliest * 1_000 // nanoseconds), (times.latest * 1_000 + 999) // nanoseconds
+    problems = {"is null": nulls}
+    for bound, wrong in (
+        (f"is before {date_of(times.earliest)}", ~nulls & (ts < max(earliest, _INT64.min))),
+        (f"is after {date_of(times.latest)}", ~nulls & (ts > min(latest, _INT64.max))),
+    ):
+        problems |= _by_unit(bound, wrong, array, times)
+    return problems
+
+
+def moment_problems(array: pa.Array, times: TimeRange = PLAUSIBLE) -> dict[str, Mask]:
+    """:func:`time_problems` of ``as_of``, which may be unset."""
+    # Null, or the 0 that stands for it in a record.
+    unset = integers(array) == 0
+    return {what: rows & ~unset for what, rows in time_problems(array, times).items()}
+
+
+def milestone_problems(array: pa.Array) -> dict[str, Mask]:
+    """:func:`time_problems` of milestones, which may lie long before 1970."""
+    problems = time_problems(array, LIVES)
+    fine = ~np.logical_or.reduce(list(problems.values()))
+    odd = np.zeros(len(array), np.bool_)
+    odd[fine] = odd_milestones(microseconds(array.filter(pa.array(fine))))
+    return problems | _by_unit("is in the weeks around 1970-01-01", odd, array, LIVES)
+
+
+def _by_unit(problem: str, wrong: Mask, array: pa.Array, times: TimeRange) -> dict[str, Mask]:
+    """The ``problem`` apart for each unit that those which have it look like."""
+    places = np.flatnonzero(wrong)
+    units = units_of(integers(array)[places], array.type.unit, times)
+    found = {}
+    for unit in sorted(set(units)):
+        rows = np.zeros(len(wrong), np.bool_)
+        rows[places[units == unit]] = True
+        found[f"{problem}; it looks like {unit}" if unit else problem] = rows
+    return found
 
 
 def encode(array: pa.Array) -> tuple[Int64, list[str | None]]:

@@ -18,6 +18,7 @@ from builder.raw.parts import Part, RawTable, find_table, missing_table, opened,
 from builder.raw.text import NAME, texts
 from builder.raw.times import TIME, timestamps
 from pragmatiq_triton.batch import Int64, cu_seqlens
+from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 
 CHUNK_ROWS = 65_536
 COLUMNS = {
@@ -45,31 +46,36 @@ class EventChunk:
     values: pa.Array
 
 
-def read_events(data: Path, chunk_rows: int = CHUNK_ROWS, findings: Findings = FirstError()) -> Iterator[EventChunk]:
+def read_events(
+    data: Path, chunk_rows: int = CHUNK_ROWS, findings: Findings = FirstError(), times: TimeRange = PLAUSIBLE
+) -> Iterator[EventChunk]:
     """Stream the events of a raw data folder; a user's are never split, out-of-order ones are sorted (stable).
 
     What breaks the contract goes to ``findings``, which raises :class:`DataError` unless it gathers; rows without a
-    user or a time are left out then. Parts that all are sorted by user are merged, so that a user may be in several.
+    user or a time among the plausible ``times`` are left out then. Parts that all are sorted by user are merged, so a
+    user may be in several.
     """
     table = find_table(data, "events")
     if table is None:
         raise missing_table(data, "events")
-    yield from map(_chunk, _whole_users(_batches(table, chunk_rows, findings)))
+    yield from map(_chunk, _whole_users(_batches(table, chunk_rows, findings, times)))
     if table.has_no_rows():
         findings.broken(table.path, "has no events, expected at least one")
 
 
-def _batches(table: RawTable, chunk_rows: int, findings: Findings) -> Iterator[pa.Table]:
+def _batches(table: RawTable, chunk_rows: int, findings: Findings, times: TimeRange) -> Iterator[pa.Table]:
     """Events as ``user_id``, ``ts`` int64, ``source``, ``fields`` map, every user's rows together."""
     if len(table.parts) > 1 and (sorted_by := sorted_as(table.parts)) is not None:
         rows_each = max(chunk_rows // len(table.parts), 1024)
         # Each part is checked on its own: a user who is in another one comes back nowhere.
-        return merged([_events_of(part, rows_each, findings, _Order(table)) for part in table.parts], sorted_by)
+        return merged([_events_of(part, rows_each, findings, _Order(table), times) for part in table.parts], sorted_by)
     order = _Order(table)
-    return (events for part in table.parts for events in _events_of(part, chunk_rows, findings, order))
+    return (events for part in table.parts for events in _events_of(part, chunk_rows, findings, order, times))
 
 
-def _events_of(part: Part, chunk_rows: int, findings: Findings, order: "_Order") -> Iterator[pa.Table]:
+def _events_of(
+    part: Part, chunk_rows: int, findings: Findings, order: "_Order", times: TimeRange
+) -> Iterator[pa.Table]:
     file = opened(part, findings)
     if file is None:
         return
@@ -78,10 +84,12 @@ def _events_of(part: Part, chunk_rows: int, findings: Findings, order: "_Order")
         if not usable:
             return
         for rows in read_rows(part, file, stored(part, file, usable), chunk_rows, findings):
-            yield _events(part, rows, list(usable), findings, order)
+            yield _events(part, rows, list(usable), findings, order, times)
 
 
-def _events(part: Part, rows: Rows, usable: list[str], findings: Findings, order: "_Order") -> pa.Table:
+def _events(
+    part: Part, rows: Rows, usable: list[str], findings: Findings, order: "_Order", times: TimeRange
+) -> pa.Table:
     n = rows.batch.num_rows
     columns = {name: column_of(part, rows, name) for name in usable}
     keep = np.full(n, {"user_id", "ts"} <= set(columns))
@@ -93,7 +101,7 @@ def _events(part: Part, rows: Rows, usable: list[str], findings: Findings, order
         keep &= ~lacking
     if "ts" in columns:
         moments = timestamps(columns["ts"])
-        for problem, wrong in time_problems(moments).items():
+        for problem, wrong in time_problems(moments, times).items():
             findings.error(rows, f"ts {problem}", wrong)
             keep &= ~wrong
         ts = microseconds(moments)

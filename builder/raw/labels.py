@@ -18,6 +18,7 @@ from builder.raw.text import NAME, UnreadableError, texts
 from builder.raw.times import TIME, timestamps
 from pragmatiq_triton.batch import Float32, Int64
 from pragmatiq_triton.errors import DataError
+from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 
 LabelTime = Literal["eval_ts", "ts"]
 LABEL_TIMES: tuple[LabelTime, ...] = ("eval_ts", "ts")
@@ -40,14 +41,14 @@ class LabelTable:
     labels: Float32
 
 
-def read_label_table(path: Path, findings: Findings = FirstError()) -> LabelTable | None:
-    """All rows of a label file, or of a folder of its parts.
+def read_label_table(path: Path, findings: Findings = FirstError(), times: TimeRange = PLAUSIBLE) -> LabelTable | None:
+    """All rows of a label file, or of a folder of its parts; their moments are among the plausible ``times``.
 
     What breaks the contract goes to ``findings``, which raises :class:`DataError` unless it gathers; such rows are
     left out then, and None is the answer where no row can be read.
     """
     table = read_table_at(path)
-    times: set[LabelTime] = set()
+    kinds: set[LabelTime] = set()
     chunks: list[tuple[Int64, pa.Array, Int64, Float32]] = []
     for part in table.parts:
         file = opened(part, findings)
@@ -59,7 +60,7 @@ def read_label_table(path: Path, findings: Findings = FirstError()) -> LabelTabl
             if len(present) != 1 or "label" not in names:
                 findings.broken(part.path, f"{EXPECTED}, got {', '.join(names) or 'no columns'}")
                 continue
-            times.add(present[0])
+            kinds.add(present[0])
             columns = {
                 "user_id": Column(lambda column: texts(column, scalars=False), NAME, in_partition=True),
                 present[0]: Column(timestamps, TIME),
@@ -67,8 +68,8 @@ def read_label_table(path: Path, findings: Findings = FirstError()) -> LabelTabl
             }
             usable = usable_columns(part, file, columns, findings)
             for rows in read_rows(part, file, stored(part, file, usable), CHUNK_ROWS, findings):
-                chunks.append(_chunk(part, rows, present[0], list(usable), findings))
-    if len(times) > 1:
+                chunks.append(_chunk(part, rows, present[0], list(usable), findings, times))
+    if len(kinds) > 1:
         findings.broken(path, "some of its files have eval_ts and some have ts, expected one of them")
         return None
     if not chunks:
@@ -77,7 +78,7 @@ def read_label_table(path: Path, findings: Findings = FirstError()) -> LabelTabl
         return None
     numbers, users, at, labels = zip(*chunks, strict=True)
     return LabelTable(
-        times.pop(), np.concatenate(numbers), pa.concat_arrays(users), np.concatenate(at), np.concatenate(labels)
+        kinds.pop(), np.concatenate(numbers), pa.concat_arrays(users), np.concatenate(at), np.concatenate(labels)
     )
 
 
@@ -104,7 +105,7 @@ def has_label_columns(path: Path) -> bool:
 
 
 def _chunk(
-    part: Part, rows: Rows, time: LabelTime, usable: list[str], findings: Findings
+    part: Part, rows: Rows, time: LabelTime, usable: list[str], findings: Findings, times: TimeRange
 ) -> tuple[Int64, pa.Array, Int64, Float32]:
     n = rows.batch.num_rows
     columns = {name: column_of(part, rows, name) for name in usable}
@@ -117,8 +118,8 @@ def _chunk(
         keep &= ~lacking
     if time in columns:
         moments = timestamps(columns[time])
-        for problem, wrong in time_problems(moments).items():
-            findings.error(rows, f"{time} {problem}, expected a time from 1970 to 9999", wrong)
+        for problem, wrong in time_problems(moments, times).items():
+            findings.error(rows, f"{time} {problem}", wrong)
             keep &= ~wrong
         at = microseconds(moments)
     if "label" in columns:

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from builder.raw.arrays import Mask, microseconds, null_mask, rows_of_elements, time_problems
+from builder.raw.arrays import (
+    Mask,
+    microseconds,
+    milestone_problems,
+    moment_problems,
+    null_mask,
+    rows_of_elements,
+)
 from builder.raw.columns import Column, column_of, read_text, stored, usable_columns
 from builder.raw.events import CHUNK_ROWS
 from builder.raw.findings import Findings, FirstError, Rows
@@ -17,6 +24,7 @@ from builder.raw.parts import Part, find_table, opened, read_rows
 from builder.raw.text import NAME, texts
 from builder.raw.times import TIME, timestamps
 from pragmatiq_triton.batch import Int64
+from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 
 COLUMNS = {
     "user_id": Column(lambda column: texts(column, scalars=False), NAME, in_partition=True),
@@ -41,9 +49,11 @@ class ProfileChunk:
 
 
 def read_profiles(
-    data: Path, chunk_rows: int = CHUNK_ROWS, findings: Findings = FirstError()
+    data: Path, chunk_rows: int = CHUNK_ROWS, findings: Findings = FirstError(), times: TimeRange = PLAUSIBLE
 ) -> Iterator[ProfileChunk]:
     """Stream the profiles of a raw data folder; one without has none, and so has each column but ``user_id``.
+
+    ``as_of`` is among the plausible ``times``, or 0 for unset.
 
     What breaks the contract goes to ``findings``, which raises :class:`DataError` unless it gathers; rows without a
     user are then left out.
@@ -59,10 +69,12 @@ def read_profiles(
             if "user_id" not in usable:
                 continue
             for rows in read_rows(part, file, stored(part, file, usable), chunk_rows, findings):
-                yield _chunk(part, rows, list(usable), findings, seen)
+                yield _chunk(part, rows, list(usable), findings, seen, times)
 
 
-def _chunk(part: Part, rows: Rows, usable: list[str], findings: Findings, seen: set[str]) -> ProfileChunk:
+def _chunk(
+    part: Part, rows: Rows, usable: list[str], findings: Findings, seen: set[str], times: TimeRange
+) -> ProfileChunk:
     n = rows.batch.num_rows
     columns = {name: column_of(part, rows, name) for name in usable}
     users = read_text(rows, "user_id", columns["user_id"], findings)
@@ -73,10 +85,9 @@ def _chunk(part: Part, rows: Rows, usable: list[str], findings: Findings, seen: 
     as_of = np.zeros(n, np.int64)
     if "as_of" in columns:
         moments = timestamps(columns["as_of"])
-        # Null is the newest event, as 0 is in a record.
-        problems = {problem: wrong for problem, wrong in time_problems(moments).items() if problem != "is null"}
-        for problem, wrong in problems.items():
+        for problem, wrong in moment_problems(moments, times).items():
             findings.error(rows, f"as_of {problem}", wrong)
+        # Null is the newest event, as 0 is in a record.
         as_of = microseconds(moments)
     attributes = named_texts(columns.get("attributes", pa.nulls(n)))
     lifelong = milestones(columns.get("lifelong", pa.nulls(n)))
@@ -97,10 +108,8 @@ def _chunk(part: Part, rows: Rows, usable: list[str], findings: Findings, seen: 
 
 
 def _check_milestones(rows: Rows, lifelong: Pairs, findings: Findings) -> None:
-    """A milestone may lie before 1970."""
-    for problem, wrong in time_problems(lifelong.values).items():
-        if problem != "is before 1970":
-            findings.error(rows, f"a lifelong ts {problem}", rows_of_elements(lifelong.counts, wrong))
+    for problem, wrong in milestone_problems(lifelong.values).items():
+        findings.error(rows, f"a lifelong ts {problem}", rows_of_elements(lifelong.counts, wrong))
 
 
 def _repeats(user_ids: list[str], seen: set[str]) -> Mask:

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(slots=True)
 class Finding:
@@ -41,5 +43,6 @@ class ValidationReport:
         return not self.errors
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as for JSON."""
-        return {"ok": self.ok, **asdict(self)}
+        """Plain values, as for JSON, with the first and the last event's time as dates too."""
+        first, last = (None if ts is None else f"{np.datetime64(ts, 'us')}Z" for ts in (self.first_ts, self.last_ts))
+        return {"ok": self.ok, **asdict(self), "first_event": first, "last_event": last}

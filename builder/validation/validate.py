@@ -19,12 +19,14 @@ from builder.validation.gather import Gathered
 from builder.validation.report import Finding, ValidationReport
 from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.errors import DataError
+from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 
 
-def validate(data: Path, progress: Progress = Silent()) -> ValidationReport:
+def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUSIBLE) -> ValidationReport:
     """Check the events, profiles and labels of a raw data folder.
 
-    What is wrong with the data goes into the report and raises nothing. ``progress`` advances by rows.
+    What is wrong with the data goes into the report and raises nothing. ``times`` are plausible, of a fitted tokenizer
+    :attr:`~pragmatiq_triton.tokenizer.Vocabulary.times`. ``progress`` advances by rows.
     """
     report = ValidationReport()
     found = Gathered(data, report, progress.advance)
@@ -34,7 +36,7 @@ def validate(data: Path, progress: Progress = Silent()) -> ValidationReport:
     with_events: set[str] = set()
     with_profile: set[str] = set()
     try:
-        for events in read_events(data, findings=found):
+        for events in read_events(data, findings=found, times=times):
             _count_events(report, events)
             sources += count_values(events.sources)
             keys += count_values(events.keys)
@@ -44,7 +46,7 @@ def validate(data: Path, progress: Progress = Silent()) -> ValidationReport:
     report.users = len(with_events)
     report.sources, report.keys = dict(sources.most_common()), dict(keys.most_common())
     try:
-        for profiles in read_profiles(data, findings=found):
+        for profiles in read_profiles(data, findings=found, times=times):
             report.profiles += len(profiles.user_ids)
             with_profile.update(user_id for user_id in profiles.user_ids if user_id is not None)
     except DataError as error:
@@ -52,7 +54,7 @@ def validate(data: Path, progress: Progress = Silent()) -> ValidationReport:
     try:
         for path in label_files(data):
             # Where no event could be read, nobody knows the users.
-            _check_labels(path, found, report, with_events | with_profile if with_events else set())
+            _check_labels(path, found, report, with_events | with_profile if with_events else set(), times)
     except DataError as error:
         _add_error(report, data, "labels", error)
     if with_profile and (lacking := with_events - with_profile):
@@ -81,12 +83,12 @@ def _count_events(report: ValidationReport, chunk: EventChunk) -> None:
     report.last_ts = last if report.last_ts is None else max(last, report.last_ts)
 
 
-def _check_labels(path: Path, found: Gathered, report: ValidationReport, users: set[str]) -> None:
+def _check_labels(path: Path, found: Gathered, report: ValidationReport, users: set[str], times: TimeRange) -> None:
     if not has_label_columns(path):
         # The upstream generator writes tables of other shapes into the same folder.
         found.remark(path, "not labels of the contract (user_id, label, eval_ts or ts); the file was passed over")
         return
-    table = read_label_table(path, found)
+    table = read_label_table(path, found, times)
     if table is None:
         return
     report.labels[path.stem] = len(table.labels)
@@ -94,7 +96,7 @@ def _check_labels(path: Path, found: Gathered, report: ValidationReport, users: 
     if users:
         unknown = np.array([name is not None and name not in users for name in names])[code]
         what = "user is in neither events nor profiles"
-        if unknown.all():
+        if len(unknown) and unknown.all():
             found.add(report.errors, path, f"{what}, in every row", *_counted(table, unknown))
         elif unknown.any():
             found.add(report.warnings, path, f"{what}; the row is skipped", *_counted(table, unknown))

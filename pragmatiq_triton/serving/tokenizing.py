@@ -93,4 +93,8 @@ def load_tokenizer(folder: Path, parameters: dict[str, str], secrets: Path | Non
     limits = {name: whole_number(parameters, name, default) for name, default in asdict(RecordLimits()).items()}
     cache_bytes = whole_number(parameters, "record_cache_bytes", DEFAULT_CACHE_BYTES)
     tokenizer = Tokenizer.load(folder, cast(FeatureLevel, level))
-    return CachedTokenizer(tokenizer, RecordLimits(**limits), cache_bytes, Fingerprints(secret(secrets)))
+    try:
+        times = tokenizer.vocabulary.times.with_bounds(parameters.get("earliest_time"), parameters.get("latest_time"))
+    except ConfigError as error:
+        raise ConfigError(f"config.pbtxt: {error}") from None
+    return CachedTokenizer(tokenizer, RecordLimits(**limits), cache_bytes, Fingerprints(secret(secrets)), times)

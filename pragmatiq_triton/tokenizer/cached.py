@@ -11,9 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from pragmatiq_triton.batch import Int64, Token, UserFeatures, cu_seqlens
-from pragmatiq_triton.errors import LimitError
+from pragmatiq_triton.errors import RecordError
 from pragmatiq_triton.fingerprints import Fingerprints
-from pragmatiq_triton.records import Event, Milestone, Record, RecordLimits, Scalar, check_limits, decode_record
+from pragmatiq_triton.records import (
+    Event,
+    Milestone,
+    Record,
+    RecordLimits,
+    Scalar,
+    check_limits,
+    check_milestones,
+    decode_record,
+)
+from pragmatiq_triton.time_range import TimeRange
 from pragmatiq_triton.tokenizer.assemble import EncodedRecord
 from pragmatiq_triton.tokenizer.moment import encoded_before
 from pragmatiq_triton.tokenizer.raw_record import UNREADABLE, SplitRecord, split_record
@@ -71,15 +81,23 @@ class Totals:
 
 
 class CachedTokenizer:
-    """From a record's JSON to what ``tokenizer(decode_record(raw, limits))`` makes of it, with ``event_keys``.
+    """From a record's JSON to what ``tokenizer(decode_record(raw, limits, times))`` makes of it, with ``event_keys``.
 
     Events and profiles are kept by their raw bytes, within ``max_bytes`` in all; 0 keeps nothing. The same content in
     another spelling (white space, order of fields) is encoded again. One thread at a time; counters may be read by
     others.
     """
 
-    def __init__(self, tokenizer: Tokenizer, limits: RecordLimits, max_bytes: int, fingerprints: Fingerprints) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        limits: RecordLimits,
+        max_bytes: int,
+        fingerprints: Fingerprints,
+        times: TimeRange | None = None,
+    ) -> None:
         self.config = tokenizer.config
+        self.times = tokenizer.vocabulary.times if times is None else times
         self.totals = Totals()
         self.profiles: RecordCache[KeptProfile] = RecordCache(max_bytes // PROFILES_SHARE)
         self.events: RecordCache[KeptEvent] = RecordCache(max_bytes - self.profiles.max_bytes)
@@ -104,13 +122,15 @@ class CachedTokenizer:
         found = self._find(split) if split else None
         if split and found:
             return self._user(split.ts, *found, split.as_of, split.eval_ts)
-        record = decode_record(raw, self._limits)
+        record = decode_record(raw, self._limits, self.times)
         ts = np.asarray([event.ts for event in record.events], np.int64)
         profile = self._encode_profile(record.attributes, record.lifelong)
         return self._user(ts, self._encode_events(record.events), profile, record.as_of, record.eval_ts)
 
     def _find(self, split: SplitRecord) -> tuple[list[KeptEvent], KeptProfile] | None:
         """The record's events and its profile; None where they break the contract or a limit."""
+        if len(self.times.outside(split.ts)) or any(at and at not in self.times for at in (split.as_of, split.eval_ts)):
+            return None
         events = self.events.find(split.event_keys)
         (profile,) = self.profiles.find([split.profile_key])
         new = {}
@@ -122,7 +142,8 @@ class CachedTokenizer:
             attributes, lifelong = ({}, []) if profile else split.decode_profile()
             # Checked before they are encoded: a limit is there to spare that work. What is kept has passed already.
             check_limits(Record(decoded, attributes=attributes, lifelong=lifelong), self._limits)
-        except (*UNREADABLE, LimitError):
+            check_milestones(lifelong)
+        except (*UNREADABLE, RecordError):
             return None
         encoded = dict(zip(new, self._encode_events(decoded), strict=True)) if new else {}
         for key, event in encoded.items():

@@ -6,6 +6,7 @@ import msgspec
 
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.text_encoders import TextEncoderSpec
+from pragmatiq_triton.time_range import PLAUSIBLE
 from pragmatiq_triton.tokenizer.times import timezone_of
 from pragmatiq_triton.tokenizer.values import MISSING_VALUES, ValueRules
 
@@ -48,6 +49,7 @@ class TokenizerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_counter_distinct: distinct values remembered per field while fitting; bounds the memory of fitting.
     max_event_tokens, max_profile_tokens, max_events_per_user: what of a longer record the network sees.
     calendar_tz: the IANA zone in which hour and day are read.
+    earliest_time: the date before which no event and no moment of judgement is plausible.
     """
 
     text_value_mode: Literal["bpe", "embed"] = "bpe"
@@ -74,6 +76,7 @@ class TokenizerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_profile_tokens: int = 200
     max_events_per_user: int = 6_500
     calendar_tz: str = "UTC"
+    earliest_time: str = "1971-01-01"
 
     @property
     def embeds_text(self) -> bool:
@@ -139,4 +142,5 @@ class TokenizerConfig(msgspec.Struct, frozen=True, kw_only=True):
         except msgspec.ValidationError as error:
             raise ConfigError(f"tokenizer settings: {error}") from None
         timezone_of(config.calendar_tz)
+        PLAUSIBLE.with_bounds(config.earliest_time, None)
         return config

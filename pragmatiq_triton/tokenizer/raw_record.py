@@ -1,13 +1,13 @@
 """A record's JSON cut at its events, without reading into them: an event whose bytes are known needs no more."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import msgspec
 import numpy as np
 
+from pragmatiq_triton import records
 from pragmatiq_triton.batch import Int64
-from pragmatiq_triton.records import MAX_TS, Event, Milestone, Scalar, Timestamp
+from pragmatiq_triton.records import Event, Milestone, Scalar
 
 ABSENT = msgspec.Raw()
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -21,7 +21,7 @@ _decode_milestones = msgspec.json.Decoder(list[Milestone]).decode
 class RawEvent(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
     """:class:`~pragmatiq_triton.records.Event` with its content as it was sent."""
 
-    ts: Timestamp
+    ts: records.Int64
     source: msgspec.Raw
     fields: msgspec.Raw = ABSENT
 
@@ -38,8 +38,8 @@ class RawRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     user_id: msgspec.Raw = ABSENT
     attributes: msgspec.Raw = ABSENT
     lifelong: msgspec.Raw = ABSENT
-    as_of: Annotated[int, msgspec.Meta(ge=-MAX_TS, le=MAX_TS)] | msgspec.UnsetType = msgspec.UNSET
-    eval_ts: Timestamp | msgspec.UnsetType = msgspec.UNSET
+    as_of: records.Int64 | msgspec.UnsetType = msgspec.UNSET
+    eval_ts: records.Int64 | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)

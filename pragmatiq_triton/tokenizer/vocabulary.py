@@ -16,6 +16,7 @@ import tokenizers
 
 from pragmatiq_triton.batch import Int64, cu_seqlens
 from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 from pragmatiq_triton.tokenizer.config import TokenizerConfig
 from pragmatiq_triton.tokenizer.values import ValueRules, numbers_of
 
@@ -50,6 +51,13 @@ class Vocabulary:
             # Our fitting always notes the revision: this is the upstream toolkit's encoder of the same name.
             return msgspec.structs.replace(config, text_encoder=UPSTREAM_HASH)
         return config
+
+    @cached_property
+    def times(self) -> TimeRange:
+        """Which times are plausible: the setting's, and those around what the tokenizer was fitted on, if it says."""
+        times = PLAUSIBLE.with_bounds(self.config.earliest_time, None)
+        fitted_on = self.state.get("time_range")
+        return times.around(*fitted_on) if fitted_on else times
 
     @cached_property
     def size(self) -> int:

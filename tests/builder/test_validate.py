@@ -8,6 +8,7 @@ import pytest
 
 from builder import raw
 from builder.validation import ValidationReport, validate
+from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 from tests.builder.counting import Counting
 
 HOUR = 3_600_000_000
@@ -42,7 +43,7 @@ class Folder:
             },
             "profiles": {
                 "user_id": ["a", "b", "c"],
-                "as_of": [0, 9 * HOUR, 9 * HOUR],
+                "as_of": [8 * HOUR, 9 * HOUR, 9 * HOUR],
                 "attributes": [[("country", "GB")], [], []],
                 "lifelong": [[("opened", -HOUR), ("moved", HOUR)], [], [("opened", 0)]],
             },
@@ -62,7 +63,7 @@ class Folder:
         return self.path
 
     def validate(self) -> ValidationReport:
-        return validate(self.write())
+        return validate(self.write(), times=TimeRange(0))
 
 
 @pytest.fixture
@@ -97,15 +98,16 @@ YEAR_10000 = 253_402_300_800 * 10**6
 DAMAGES: list[tuple[str, str, int, Any, str]] = [
     ("events", "user_id", 1, None, "user_id is null"),
     ("events", "ts", 3, None, "ts is null"),
-    ("events", "ts", 3, -1, "ts is before 1970"),
-    ("events", "ts", 4, YEAR_10000, "ts is after the year 9999"),
+    ("events", "ts", 3, -1, "ts is before 1970-01-01"),
+    ("events", "ts", 4, YEAR_10000, "ts is after 9999-12-31"),
     ("profiles", "user_id", 2, None, "user_id is null"),
     ("profiles", "user_id", 2, "a", "second profile of a user; expected one row per user"),
-    ("profiles", "as_of", 1, -5, "as_of is before 1970"),
-    ("profiles", "as_of", 2, YEAR_10000, "as_of is after the year 9999"),
+    ("profiles", "lifelong", 1, [("opened", -12 * 10**15)], "a lifelong ts is before 1600-01-01"),
+    ("profiles", "as_of", 1, -5, "as_of is before 1970-01-01"),
+    ("profiles", "as_of", 2, YEAR_10000, "as_of is after 9999-12-31"),
     ("profiles", "lifelong", 2, [("opened", 1), (None, 2)], "lifelong holds a key that is null"),
     ("profiles", "lifelong", 1, [("opened", None)], "a lifelong ts is null"),
-    ("profiles", "lifelong", 2, [("opened", YEAR_10000)], "a lifelong ts is after the year 9999"),
+    ("profiles", "lifelong", 2, [("opened", YEAR_10000)], "a lifelong ts is after 9999-12-31"),
     ("labels/churn", "user_id", 2, None, "user_id is null, expected a string or an integer"),
     (
         "labels/churn",
@@ -114,7 +116,7 @@ DAMAGES: list[tuple[str, str, int, Any, str]] = [
         HOUR,
         "second row of a user_id and eval_ts, with another label; expected one of them",
     ),
-    ("labels/churn", "eval_ts", 0, -HOUR, "eval_ts is before 1970, expected a time from 1970 to 9999"),
+    ("labels/churn", "eval_ts", 0, -HOUR, "eval_ts is before 1970-01-01"),
     ("labels/churn", "label", 1, 2, "label is neither 0 nor 1"),
 ]
 
@@ -122,12 +124,11 @@ DAMAGES: list[tuple[str, str, int, Any, str]] = [
 @pytest.mark.parametrize(("file", "column", "row", "value", "what"), DAMAGES, ids=lambda value: str(value)[:40])
 def test_one_damaged_cell(folder: Folder, file: str, column: str, row: int, value: Any, what: str) -> None:
     folder[file][column][row] = value
-    found = {finding.what: finding for finding in folder.validate().errors}
-    assert what in found
-    assert found[what].file == f"{file}.parquet"
-    assert found[what].count == 1
-    assert found[what].example is not None
-    assert found[what].example["row"] == row
+    found = next(finding for finding in folder.validate().errors if finding.what.startswith(what))
+    assert found.file == f"{file}.parquet"
+    assert found.count == 1
+    assert found.example is not None
+    assert found.example["row"] == row
 
 
 ODDITIES: list[tuple[str, str, int, Any, str]] = [
@@ -267,7 +268,7 @@ def test_files_that_are_missing_or_no_parquet(folder: Folder) -> None:
     data = folder.write()
     (data / "profiles.parquet").unlink()
     (data / "labels" / "churn.parquet").write_bytes(b"PAR1 not really")
-    report = validate(data)
+    report = validate(data, times=TimeRange(0))
     assert [finding.file for finding in report.errors] == ["labels/churn.parquet"]
     assert report.events == 5
     (data / "events.parquet").unlink()
@@ -307,3 +308,72 @@ def test_progress_reaches_all_rows(folder: Folder) -> None:
     progress = Counting()
     validate(folder.write(), progress)
     assert progress.total == sum(progress.steps) == 11
+
+
+NOW = 1_738_245_371
+"""Seconds."""
+
+
+def in_true_times(folder: Folder) -> Folder:
+    """The same folder half a century later."""
+    for columns in folder.files.values():
+        for name in set(columns) & {"ts", "as_of", "eval_ts"}:
+            columns[name] = [NOW * 10**6 + ts for ts in columns[name]]
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "where"), [("events", "ts", "ts"), ("profiles", "as_of", "as_of"),
+    ("labels/churn", "eval_ts", "eval_ts"), ("profiles", "lifelong", "a lifelong ts")],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("read_as", "per_second", "unit"),
+    [("us", 1, "seconds"), ("us", 10**3, "milliseconds"), ("us", 10**9, "nanoseconds"), ("ns", 1, "seconds"),
+     ("ns", 10**3, "milliseconds"), ("ns", 10**6, "microseconds"), ("ms", 10**6, "microseconds"), ("ms", 1, "seconds")],
+)  # fmt: skip
+def test_columns_of_numbers_read_in_a_wrong_unit_are_refused_and_the_unit_is_named(
+    folder: Folder, file: str, column: str, where: str, read_as: str, per_second: int, unit: str
+) -> None:
+    in_true_times(folder)
+    assert validate(folder.write()).ok
+    number = NOW * per_second + (per_second > 1)
+    kind = pa.timestamp(read_as, "UTC")
+    if column == "lifelong":
+        folder.types[column] = pa.list_(pa.struct({"key": pa.string(), "ts": kind}))
+        folder[file][column] = [[("opened", number)]] * 3
+    else:
+        folder.types[f"{file}.{column}"] = kind
+        folder[file][column] = [number + i for i in range(len(folder[file][column]))]
+    findings = validate(folder.write()).errors
+    assert sum(finding.count for finding in findings) == len(folder[file][column])
+    assert all(finding.what.startswith(f"{where} is ") for finding in findings)
+    assert all(finding.what.endswith(f"; it looks like {unit}") for finding in findings)
+
+
+def test_one_event_of_many_in_another_unit_is_found(folder: Folder) -> None:
+    in_true_times(folder)["events"]["ts"][3] = NOW * 1000
+    report = validate(folder.write())
+    (finding,) = report.errors
+    assert (finding.what, finding.count) == ("ts is before 1971-01-01; it looks like milliseconds", 1)
+    assert finding.example is not None
+    assert (finding.example["row"], finding.example["ts"]) == (3, NOW * 1000)
+    assert report.first_ts == NOW * 10**6 + HOUR
+    assert report.to_dict()["first_event"] == "2025-01-30T14:56:11.000000Z"
+
+
+def test_a_date_of_birth_in_1955_is_fine_and_an_as_of_then_is_not(folder: Folder) -> None:
+    born = -473_385_600_000_000
+    in_true_times(folder)["profiles"]["lifelong"][0] = [("born", born), ("founded", -11 * 10**15)]
+    assert validate(folder.write()).ok
+    folder["profiles"]["as_of"][1] = born
+    assert [finding.what for finding in validate(folder.write()).errors] == ["as_of is before 1971-01-01"]
+
+
+def test_times_are_held_to_those_that_a_tokenizer_was_fitted_on(folder: Folder) -> None:
+    data = in_true_times(folder).write()
+    fitted_on = PLAUSIBLE.around(NOW * 10**6, (NOW + 86_400) * 10**6)
+    assert validate(data, times=fitted_on).ok
+    folder["events"]["ts"][4] += 12 * 365 * 24 * HOUR
+    assert validate(folder.write()).ok
+    (finding,) = validate(folder.write(), times=fitted_on).errors
+    assert finding.what.startswith("ts is after 2035-02-0")

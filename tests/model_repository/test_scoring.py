@@ -14,6 +14,10 @@ pytestmark = pytest.mark.triton
 BASE = json.loads(RECORDS[11])
 
 
+EARLY = 31_536_000_000_000
+"""The first moment of 1971."""
+
+
 def odd(**changes):
     return json.dumps({**BASE, **changes}).encode()
 
@@ -68,13 +72,14 @@ async def test_a_user_is_the_same_in_a_dynamic_batch_with_strangers(server, vari
 
 
 ODD_RECORDS = {
+    "born in 1955": odd(lifelong=[{"key": "account_opened", "ts": -473_385_600_000_000}]),
     "nothing at all": b'{"events": []}',
     "no events, a milestone": b'{"events": [], "lifelong": [{"key": "account_opened", "ts": 1693303200000000}]}',
     "no profile": odd(attributes={}, lifelong=[]),
     "unseen key": with_field("colour_of_the_sky", "blue"),
     "unseen value": with_field("os", "beos"),
     "unseen source": odd(events=[{**BASE["events"][0], "source": "pigeon"}]),
-    "unseen everything": odd(events=[{"ts": 5, "source": "x", "fields": {"y": "z"}}], attributes={"k": "v"}),
+    "unseen everything": odd(events=[{"ts": EARLY + 5, "source": "x", "fields": {"y": "z"}}], attributes={"k": "v"}),
     "number as text": with_field("amount", " 12 "),
     "not a number": with_field("amount", "nan"),
     "infinite": with_field("amount", "-inf"),
@@ -85,11 +90,11 @@ ODD_RECORDS = {
     "300 characters": with_field("merchant", "x" * 300),
     "not ASCII": with_field("merchant", "É€ ÇA VA 日本 🍕"),
     "NUL inside and at the end": with_field("merchant", "a\0b\0"),
-    "long event": odd(events=[{"ts": 1, "source": "app", "fields": {f"k{i}": i for i in range(60)}}]),
+    "long event": odd(events=[{"ts": EARLY + 1, "source": "app", "fields": {f"k{i}": i for i in range(60)}}]),
     "out of order": odd(events=BASE["events"][::-1]),
-    "same time": odd(events=[{**event, "ts": 7} for event in BASE["events"]]),
-    "first microsecond": odd(events=[{**event, "ts": 0} for event in BASE["events"]]),
-    "as_of before everything": odd(as_of=1, lifelong=[{"key": "kyc_passed", "ts": 1693382401545387}]),
+    "same time": odd(events=[{**event, "ts": EARLY + 7} for event in BASE["events"]]),
+    "first microsecond": odd(events=[{**event, "ts": EARLY} for event in BASE["events"]]),
+    "as_of before everything": odd(as_of=EARLY, lifelong=[{"key": "kyc_passed", "ts": 1693382401545387}]),
     "long profile": odd(attributes={f"a{i:03}": "1" for i in range(400)}),
     "6,501 events": long_history(6_501),
 }

@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pragmatiq_triton.errors import LimitError, RecordError
-from pragmatiq_triton.records import MAX_TS, RecordLimits, decode_record, text_of
+from pragmatiq_triton.records import RecordLimits, decode_record, text_of
 
-EVENT = {"ts": 1, "source": "app", "fields": {"a": "b"}}
+NOW = 1_738_245_371_663_128
+EVENT = {"ts": NOW, "source": "app", "fields": {"a": "b"}}
 
 
 def raw(**changes):
@@ -15,9 +16,9 @@ def raw(**changes):
 
 
 def test_reads_a_whole_record():
-    record = decode_record(raw(attributes={"k": 1}, lifelong=[{"key": "x", "ts": 5}], as_of=7))
+    record = decode_record(raw(attributes={"k": 1}, lifelong=[{"key": "x", "ts": 5}], as_of=NOW + 7))
     assert record.events[0].fields == {"a": "b"}
-    assert (record.attributes, record.lifelong[0].ts, record.as_of) == ({"k": 1}, 5, 7)
+    assert (record.attributes, record.lifelong[0].ts, record.as_of) == ({"k": 1}, 5, NOW + 7)
 
 
 def test_only_events_are_required():
@@ -37,8 +38,6 @@ def test_only_events_are_required():
         (b'{"user_id": "u"}', "$", "events"),
         (raw(events=[{**EVENT, "ts": "1"}]), "$.events[0].ts", "expected int"),
         (raw(events=[EVENT, {**EVENT, "ts": 1.5}]), "$.events[1].ts", "expected int"),
-        (raw(events=[{**EVENT, "ts": -1}]), "$.events[0].ts", ">= 0, got -1"),
-        (raw(events=[{**EVENT, "ts": MAX_TS + 1}]), "$.events[0].ts", "<="),
         (raw(events=[{**EVENT, "ts": 10**30}]), "$.events[0].ts", "expected int"),
         (raw(events=[{**EVENT, "source": 3}]), "$.events[0].source", "expected str"),
         (raw(events=[EVENT, {**EVENT, "fields": {"ok": "1", "bad": [1]}}]), "$.events[1].fields.bad", "array"),

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from bench.serving.records import Book, Crowd, Customer, introductions, read_records, share_of_new_events, to_json
 from pragmatiq_triton.records import Event, Record, decode_record
 
+START = 1_738_000_000_000_000
+
 
 def payment(ts, amount, merchant):
     return Event(ts, "transaction", {"amount": amount, "merchant": merchant, "mcc": "5411", "country": "LT"})
@@ -21,8 +23,8 @@ def record():
     """Nine events, the last three of which say what the first three say."""
     month = [("9.99", "NETFLIX"), ("31.60", "CARREFOUR 2167"), ("4.20", "LIDL 4711")]
     other = [(f"{number}.50", f"SHOP {number}000") for number in range(1, 4)]
-    events = [payment(1000 * i, *what) for i, what in enumerate([*month, *other, *month])]
-    return Record(events, "u_1", attributes={"country": "LT"}, as_of=20_000)
+    events = [payment(START + 1000 * i, *what) for i, what in enumerate([*month, *other, *month])]
+    return Record(events, "u_1", attributes={"country": "LT"}, as_of=START + 20_000)
 
 
 def contents(record):

@@ -9,6 +9,8 @@ from builder.dataset.tokenize import tokenize
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.tokenizer import TokenizerConfig
 
+NOW = 1_700_000_000_000_000
+
 SMALL = {"n_buckets": 4, "categorical_threshold": 10, "target_vocab": 700}
 
 
@@ -24,13 +26,13 @@ def data(raw_folder):
     events = [
         (
             f"u{ts // 20}",
-            ts,
+            NOW + ts,
             "card",
             {"amount": [str(ts), f"{ts}.0", "nan", None][ts % 4], "shop": f"shop {ts % 20}", "gone": ""},
         )
         for ts in range(80)
     ]
-    profiles = [("u1", 90, {"age": "40", "amount": "nan"}, [("opened", 1), ("opened", 2)])]
+    profiles = [("u1", NOW + 90, {"age": "40", "amount": "nan"}, [("opened", 1), ("opened", 2)])]
     return raw_folder(events, profiles)
 
 
@@ -57,7 +59,7 @@ def test_a_row_says_what_a_field_holds(data, tmp_path):
 def test_tokens_that_the_limits_take_are_counted_by_field(raw_folder, tmp_path):
     fields = {f"f{i}": "x" for i in range(6)}
     profile = {"a": "1", "b": "2", "c": "3"}
-    data = raw_folder([("u", ts, "card", fields) for ts in range(5)], [("u", 9, profile, [("opened", 1)])])
+    data = raw_folder([("u", NOW + ts, "card", fields) for ts in range(5)], [("u", NOW + 9, profile, [("opened", 1)])])
     rows, table = table_of(data, tmp_path / "tok", max_event_tokens=4, max_profile_tokens=2, max_events_per_user=3)
     assert {name: row.cut_tokens for (part, name), row in rows.items() if part == "events"} == {
         "source": 0, "f0": 0, "f1": 0, "f2": 0, "f3": 5, "f4": 5, "f5": 5,
@@ -71,7 +73,7 @@ def test_tokens_that_the_limits_take_are_counted_by_field(raw_folder, tmp_path):
 
 
 def test_a_text_cut_in_the_middle_is_counted(raw_folder, tmp_path):
-    data = raw_folder([("u", ts, "card", {"memo": f"words {ts} and more words"}) for ts in range(40)])
+    data = raw_folder([("u", NOW + ts, "card", {"memo": f"words {ts} and more words"}) for ts in range(40)])
     rows, _ = table_of(data, tmp_path / "tok", max_event_tokens=3)
     memo = rows["events", "memo"]
     assert memo.tokens - memo.cut_tokens == 40 * 2
@@ -84,7 +86,7 @@ def test_few_fields_are_listed_and_the_rest_counted(data, tmp_path, monkeypatch)
 
 
 def test_examples_are_short_printable_and_on_one_line(raw_folder, tmp_path):
-    data = raw_folder([("u", 1, "card", {"memo": "a\nb\x1b[31m", "long": "x" * 500})])
+    data = raw_folder([("u", NOW, "card", {"memo": "a\nb\x1b[31m", "long": "x" * 500})])
     rows, _ = table_of(data, tmp_path / "tok")
     assert rows["events", "memo"].examples == ["a\\nb\\x1b[31m"]
     assert rows["events", "long"].examples == ["x" * 32 + "..."]
@@ -92,7 +94,7 @@ def test_examples_are_short_printable_and_on_one_line(raw_folder, tmp_path):
 
 def test_distinct_values_are_counted_up_to_a_bound(raw_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("builder.dataset.field_counts.MOST_DISTINCT", 10)
-    rows, _ = table_of(raw_folder([("u", ts, "card", {"n": str(ts)}) for ts in range(50)]), tmp_path / "tok")
+    rows, _ = table_of(raw_folder([("u", NOW + ts, "card", {"n": str(ts)}) for ts in range(50)]), tmp_path / "tok")
     assert (rows["events", "n"].distinct, rows["events", "n"].distinct_at_least) == (10, True)
 
 

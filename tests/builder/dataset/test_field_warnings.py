@@ -6,6 +6,8 @@ from builder.dataset.field_table import FieldTable
 from builder.dataset.tokenize import tokenize
 from pragmatiq_triton.tokenizer import TokenizerConfig
 
+NOW = 1_700_000_000_000_000
+
 SMALL = {"n_buckets": 4, "categorical_threshold": 10, "target_vocab": 9000}
 
 
@@ -15,7 +17,7 @@ def warnings(raw_folder, tmp_path):
 
     def read(settings=None, fitted=True, **columns):
         rows = zip(*columns.values(), strict=True)
-        data = raw_folder([("u", i, "card", dict(zip(columns, row, strict=True))) for i, row in enumerate(rows)])
+        data = raw_folder([("u", NOW + i, "card", dict(zip(columns, row, strict=True))) for i, row in enumerate(rows)])
         config = TokenizerConfig.from_settings({**SMALL, **(settings or {})})
         tokenizer = None if fitted else tmp_path / "tok" / "tokenizer"
         out = tmp_path / ("tok" if fitted else "new")

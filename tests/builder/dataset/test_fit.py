@@ -6,12 +6,13 @@ from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.tokenizer import TokenizerConfig, Vocabulary
 from pragmatiq_triton.tokenizer.vocabulary import UNK, parse_numbers
 
+NOW = 1_700_000_000_000_000
 SETTINGS = {"n_buckets": 4, "categorical_threshold": 10, "target_vocab": 700}
 
 
 def events(**columns):
     rows = zip(*columns.values(), strict=True)
-    return [("u", i, "s", dict(zip(columns, row, strict=True))) for i, row in enumerate(rows)]
+    return [("u", NOW + i, "s", dict(zip(columns, row, strict=True))) for i, row in enumerate(rows)]
 
 
 def fitted(raw_folder, settings=None, **columns):
@@ -110,7 +111,7 @@ def test_a_name_that_no_field_has_is_an_error_with_close_ones(raw_folder, settin
 
 
 def test_names_of_attributes_and_milestones_are_names_too(raw_folder):
-    profiles = [(f"u{i}", 1, {"age": str(i)}, [("opened", 1)]) for i in range(40)]
+    profiles = [(f"u{i}", NOW, {"age": str(i)}, [("opened", 1)]) for i in range(40)]
     settings = TokenizerConfig.from_settings({**SETTINGS, "force_numeric": ["age"], "drop_fields": ["opened"]})
     vocabulary = fit(raw_folder(events(amount=NUMBERS), profiles), settings)
     assert vocabulary.kind("age") == "numeric"
@@ -180,7 +181,7 @@ def test_embedded_text_needs_no_pieces_but_a_profile_does(raw_folder):
     names = [f"shop {i}" for i in range(40)]
     settings = TokenizerConfig.from_settings({**SETTINGS, "text_value_mode": "embed", "text_encoder": "hash"})
     assert fit(raw_folder(events(name=names)), settings).bpe_json is None
-    profiles = [(f"u{i}", 1, {"address": f"{i} long street"}, []) for i in range(40)]
+    profiles = [(f"u{i}", NOW, {"address": f"{i} long street"}, []) for i in range(40)]
     vocabulary = fit(raw_folder(events(name=names), profiles), settings)
     assert vocabulary.bpe_json is not None
     assert len(vocabulary.piece_ids(["3 long street"])[0]) < len("3 long street")
@@ -201,7 +202,12 @@ def test_lower_case_is_folded_before_cutting(raw_folder):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"n_bucket": 4}, "n_bucket.*n_buckets"), ({"n_buckets": "four"}, "n_buckets"), ({"calendar_tz": "X/Y"}, "X/Y")],
+    [
+        ({"n_bucket": 4}, "n_bucket.*n_buckets"),
+        ({"n_buckets": "four"}, "n_buckets"),
+        ({"calendar_tz": "X/Y"}, "X/Y"),
+        ({"earliest_time": "1971"}, "earliest_time: expected a date such as 1971-01-01"),
+    ],
 )
 def test_wrong_settings_are_named(settings, message):
     with pytest.raises(ConfigError, match=message):

@@ -3,6 +3,7 @@
 import json
 import random
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -10,14 +11,19 @@ from builder import raw
 from builder.dataset.store import TokenizedDataset
 from builder.dataset.tokenize import tokenize
 from builder.records import read_records
+from builder.validation import validate
 from pragmatiq_triton.batch import Token
-from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
-from pragmatiq_triton.records import decode_record
-from pragmatiq_triton.tokenizer import Tokenizer, TokenizerConfig, assemble
+from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError, RecordError
+from pragmatiq_triton.fingerprints import Fingerprints
+from pragmatiq_triton.records import RecordLimits, decode_record
+from pragmatiq_triton.time_range import PLAUSIBLE
+from pragmatiq_triton.tokenizer import Tokenizer, TokenizerConfig, Vocabulary, assemble
+from pragmatiq_triton.tokenizer.cached import CachedTokenizer
 from pragmatiq_triton.tokenizer.vocabulary import UNK
 
 from .conftest import BIRMINGHAM, write_raw
 
+NOW = 1_700_000_000_000_000
 EMBED = TokenizerConfig(text_value_mode="embed", text_encoder="hash", categorical_threshold=200)
 BPE = TokenizerConfig(categorical_threshold=200, target_vocab=2000)
 
@@ -96,7 +102,7 @@ def test_small_chunks_give_the_same_data_set(birmingham, tmp_path, monkeypatch):
 
 def test_a_fitted_tokenizer_encodes_new_data(birmingham, tmp_path, raw_folder):
     _, dataset = birmingham
-    data = raw_folder([("new", 1_000_000, "pigeon", {"amount": "12", "merchant": "nowhere", "colour": "red"})])
+    data = raw_folder([("new", NOW, "pigeon", {"amount": "12", "merchant": "nowhere", "colour": "red"})])
     summary = tokenize(data, tmp_path / "tok", tokenizer_dir=dataset.tokenizer_dir)
     assert summary.tokenizer_hash == dataset.tokenizer_hash
     tokens = TokenizedDataset(tmp_path / "tok").batch([0]).tokens
@@ -107,18 +113,18 @@ def test_a_fitted_tokenizer_encodes_new_data(birmingham, tmp_path, raw_folder):
 
 def test_edge_histories(tmp_path, raw_folder):
     events = [
-        ("late", 3_000_000, "app", {"n": "2"}),
-        ("late", 1_000_000, "app", {"n": "1", "gone": None}),
-        ("late", 1_000_000, "app", {}),
-        ("one", 5_000_000, "app", {"n": "9"}),
+        ("late", NOW + 3_000_000, "app", {"n": "2"}),
+        ("late", NOW + 1_000_000, "app", {"n": "1", "gone": None}),
+        ("late", NOW + 1_000_000, "app", {}),
+        ("one", NOW + 5_000_000, "app", {"n": "9"}),
     ]
-    profiles = [("quiet", 9_000_000, {"b": "1", "a": None}, [("born", 1_000_000)]), ("one", 0, {}, [])]
+    profiles = [("quiet", NOW + 9_000_000, {"b": "1", "a": None}, [("born", NOW + 1_000_000)]), ("one", 0, {}, [])]
     data = raw_folder(events, profiles)
     summary = tokenize(data, tmp_path / "tok", BPE)
     dataset = TokenizedDataset(tmp_path / "tok")
     assert dataset.user_ids == ["late", "one", "quiet"]
     assert summary.events == 4
-    assert dataset.encoded(0).event_ts.tolist() == [1_000_000, 1_000_000, 3_000_000]
+    assert dataset.encoded(0).event_ts.tolist() == [NOW + 1_000_000, NOW + 1_000_000, NOW + 3_000_000]
     assert dataset.encoded(0).event_lengths.tolist() == [2, 1, 2]
     quiet = dataset.batch([2])
     assert (len(quiet.events), len(quiet.profile)) == (0, 2)
@@ -129,13 +135,78 @@ def test_edge_histories(tmp_path, raw_folder):
 
 
 @pytest.mark.parametrize(
+    ("number", "unit"),
+    [(NOW // 10**6, "seconds"), (NOW // 1000, "milliseconds"), (NOW * 1000, "nanoseconds")],
+)
+@pytest.mark.parametrize("where", ["ts", "as_of", "a lifelong ts"])
+def test_a_wrong_unit_is_refused_wherever_raw_data_are_read(number, unit, where, tmp_path, raw_folder):
+    number += 1
+    ts, as_of, milestone = (number if where == name else NOW for name in ("ts", "as_of", "a lifelong ts"))
+    data = raw_folder([("u", ts, "s", {"a": "b"})], [("u", as_of, {}, [("opened", milestone)])])
+    (finding,) = validate(data).errors
+    assert finding.what.startswith(f"{where} is ")
+    for read in (lambda: tokenize(data, tmp_path / "tok", BPE), lambda: list(read_records(data))):
+        with pytest.raises(DataError, match=f"row 0: {finding.what}; the row has"):
+            read()
+    assert finding.what.endswith(f"; it looks like {unit}")
+
+
+def test_a_customer_born_in_1955_is_read_alike_everywhere(tmp_path, raw_folder):
+    events = [("old", NOW + i, "s", {"n": str(i)}) for i in range(3)]
+    data = raw_folder(events, [("old", None, {"a": "b"}, [("born", -473_385_600_000_000), ("opened", NOW - 10**15)])])
+    assert validate(data).ok
+    tokenize(data, tmp_path / "tok", BPE)
+    dataset = TokenizedDataset(tmp_path / "tok")
+    (record,) = read_records(data)
+    assert record["as_of"] == 0
+    tokenizer = Tokenizer(dataset.vocabulary)
+    served = CachedTokenizer(tokenizer, RecordLimits(), 1 << 20, Fingerprints(bytes(32)))(json.dumps(record).encode())
+    trained = assemble(dataset.encoded(0), dataset.config)
+    for name in ("tokens", "events", "profile", "profile_times"):
+        np.testing.assert_array_equal(getattr(served, name), getattr(trained, name), err_msg=name)
+    years = served.profile_times[1:].astype(float)
+    assert 8 * (np.exp(years / 8) - 1) / (365.25 * 86_400) == pytest.approx([68.87, 31.69], abs=0.01)
+
+
+def test_a_tokenizer_keeps_the_times_that_it_was_fitted_on(tmp_path, raw_folder):
+    day = 86_400_000_000
+    events = [("u", NOW - 900 * day, "s", {"n": "1"}), ("u", NOW, "s", {"n": "2"})]
+    tokenize(raw_folder(events, [("u", NOW + 9 * day, {}, [])]), tmp_path / "tok", BPE)
+    dataset = TokenizedDataset(tmp_path / "tok")
+    assert dataset.vocabulary.state["time_range"] == [NOW - 900 * day, NOW + 9 * day]
+    assert str(dataset.times) == "from 2011-05-29 to 2033-11-23"
+    later = raw_folder([("u", NOW + 4000 * day, "s", {"n": "1"})])
+    assert validate(later).ok
+    with pytest.raises(DataError, match="ts is after 2033-11-23"):
+        tokenize(later, tmp_path / "new", tokenizer_dir=tmp_path / "tok" / "tokenizer")
+    serve = CachedTokenizer(Tokenizer(dataset.vocabulary), RecordLimits(), 1 << 20, Fingerprints(bytes(32)))
+    for ts, plausible in ((NOW + 3000 * day, True), (NOW + 4000 * day, False), (NOW - 6000 * day, False)):
+        raw = json.dumps({"events": [{"ts": NOW, "source": "s"}, {"ts": ts, "source": "s"}]}).encode()
+        if plausible:
+            assert len(serve(raw).events) == 2
+        else:
+            with pytest.raises(RecordError, match=r"\$\.events\[1\]\.ts: .* from 2011-05-29 to 2033-11-23, got"):
+                serve(raw)
+
+
+def test_an_earlier_time_is_a_setting(tmp_path, raw_folder):
+    data = raw_folder([("u", -(10**14), "s", {"n": "1"})])
+    with pytest.raises(DataError, match="ts is before 1971-01-01; the row has"):
+        tokenize(data, tmp_path / "tok", BPE)
+    summary = tokenize(data, tmp_path / "tok", msgspec.structs.replace(BPE, earliest_time="1960-01-01"))
+    assert summary.events == 1
+    assert str(Vocabulary.load(tmp_path / "tok" / "tokenizer").times).startswith("from 1960-01-01 to ")
+    assert len(list(read_records(data, PLAUSIBLE.with_bounds("1960-01-01", None)))) == 1
+
+
+@pytest.mark.parametrize(
     ("events", "profiles", "message"),
     [
-        ([("a", 1, "s", {}), ("b", 1, "s", {}), ("a", 2, "s", {})], (), "two places"),
-        ([("a", -5, "s", {})], (), "before 1970"),
+        ([("a", NOW, "s", {}), ("b", NOW, "s", {}), ("a", NOW, "s", {})], (), "two places"),
+        ([("a", -5, "s", {})], (), "before 1971-01-01"),
         ([("a", None, "s", {})], (), "null"),
-        ([(None, 1, "s", {})], (), "user_id is null"),
-        ([("a", 1, "s", {})], [("a", 1, {}, []), ("a", 2, {}, [])], "second profile"),
+        ([(None, NOW, "s", {})], (), "user_id is null"),
+        ([("a", NOW, "s", {})], [("a", NOW, {}, []), ("a", NOW, {}, [])], "second profile"),
     ],
 )
 def test_broken_data_is_named(events, profiles, message, tmp_path, raw_folder):
@@ -201,10 +272,10 @@ def written_and_sent(request, tmp_path_factory):
             "user_id": f"u{user}",
             "events": [
                 {"ts": ts, "source": rng.choice(["card", "5"]), "fields": {key: make() for key, make in values.items()}}
-                for ts in range(1, 40)
+                for ts in range(NOW + 1, NOW + 40)
             ],
             "attributes": {key: values[key]() for key in ("amount", "flag", "memo")},
-            "as_of": 60,
+            "as_of": NOW + 60,
             "lifelong": [{"key": key, "ts": 5} for key in ("opened", "nan")],
         }
         for user in range(12)
@@ -261,8 +332,10 @@ def test_a_missing_value_is_no_value(written_and_sent, missing):
     gaps = {**fields, "flag": missing, "never seen": missing, "source": missing}
 
     def read(fields):
-        event = {"ts": 5, "source": "card", "fields": fields}
-        return tokenizer(decode_record(json.dumps({"events": [event], "attributes": fields, "as_of": 9}).encode()))
+        event = {"ts": NOW + 5, "source": "card", "fields": fields}
+        return tokenizer(
+            decode_record(json.dumps({"events": [event], "attributes": fields, "as_of": NOW + 9}).encode())
+        )
 
     whole, with_gaps = read(fields), read(gaps)
     for name in ("tokens", "events", "profile", "profile_times", "features", "event_keys"):
@@ -273,7 +346,9 @@ def test_a_missing_value_is_no_value(written_and_sent, missing):
 def test_numbers_of_categories_reach_the_features(written_and_sent):
     dataset, _ = written_and_sent
     tokenizer = Tokenizer(dataset.vocabulary, "all")
-    events = [{"ts": ts, "source": "card", "fields": {"size": size}} for ts, size in ((1, "1000"), (2, 987654.5))]
+    events = [
+        {"ts": ts, "source": "card", "fields": {"size": size}} for ts, size in ((NOW, "1000"), (NOW + 1, 987654.5))
+    ]
     user = tokenizer(decode_record(json.dumps({"events": events}).encode()))
     features = dict(zip(tokenizer.features.names, user.features.tolist(), strict=True))
     assert features["size.all.mean"] == pytest.approx((1000 + 987654.5) / 2)
@@ -282,7 +357,7 @@ def test_numbers_of_categories_reach_the_features(written_and_sent):
 
 def test_dropped_fields_are_not_read(tmp_path, raw_folder):
     fields = {"amount": "3", "account": "12345678"}
-    data = raw_folder([("u", 1_000_000, "card", fields)], [("u", 0, fields, [("opened", 1), ("closed", 2)])])
+    data = raw_folder([("u", NOW, "card", fields)], [("u", 0, fields, [("opened", 1), ("closed", 2)])])
     tokenize(data, tmp_path / "tok", TokenizerConfig(drop_fields=["account", "closed"]))
     dataset = TokenizedDataset(tmp_path / "tok")
     record = next(iter(read_records(data)))

@@ -25,6 +25,7 @@ from pragmatiq_triton.tokenizer.moment import encoded_before, encoded_until
 from tests.builder.dataset.conftest import EVENTS, PROFILES
 
 HOUR = 3_600_000_000
+START = 472_222 * HOUR
 N_USERS, N_EVENTS = 60, 24
 CONFIGS = {
     "bpe": TokenizerConfig(force_categorical=["memo", "kind"]),
@@ -46,7 +47,7 @@ def history(user: int, n_events: int) -> list[Event]:
     hours[-2:] = hours[-1:]
     kinds = rng.choice(["alarm", *"abcde"], n_events, p=[1 / 12, *[11 / 60] * 5])
     return [
-        (f"u{user}", int(hour) * HOUR, "app", {"kind": kind, "memo": f"memo {rng.integers(40)}"})
+        (f"u{user}", START + int(hour) * HOUR, "app", {"kind": kind, "memo": f"memo {rng.integers(40)}"})
         for hour, kind in zip(hours, kinds, strict=True)
     ]
 
@@ -62,7 +63,7 @@ def with_amounts(events: Sequence[Event]) -> list[Event]:
 
 def profile_of(user: int) -> Profile | None:
     """Every third user has no profile, every third no milestone, the others one in and one out of time."""
-    milestones = {1: [], 2: [("born", HOUR // 2), ("moved", 1000 * HOUR)]}
+    milestones = {1: [], 2: [("born", START + HOUR // 2), ("moved", START + 1000 * HOUR)]}
     return ({"plan": "abc"[user % 3]}, milestones[user % 3]) if user % 3 else None
 
 
@@ -76,7 +77,7 @@ def write(folder: Path, events: Sequence[Event], profiles: Mapping[str, Profile]
     rows = [
         {
             "user_id": user,
-            "as_of": 5000 * HOUR,
+            "as_of": START + 5000 * HOUR,
             "attributes": list(attributes.items()),
             "lifelong": [{"key": key, "ts": ts} for key, ts in milestones],
         }

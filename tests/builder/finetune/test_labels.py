@@ -13,22 +13,25 @@ from hypothesis import strategies as st
 from builder.finetune.labels import LabelledRows, read_labels
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
+from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 
 SECOND = 1_000_000
+EVER = TimeRange(0)
 
 
 @dataclass
 class Histories:
     """Users and the times of their events."""
 
-    times: dict[str, list[int]]
+    events: dict[str, list[int]]
+    times: TimeRange = EVER
 
     @property
     def user_ids(self) -> list[str]:
-        return list(self.times)
+        return list(self.events)
 
     def event_times(self, user: int) -> Int64:
-        return np.array(self.times[self.user_ids[user]], np.int64)
+        return np.array(self.events[self.user_ids[user]], np.int64)
 
 
 DATA = Histories({"a": [1 * SECOND, 3 * SECOND, 3 * SECOND], "b": [2 * SECOND], "c": []})
@@ -114,9 +117,9 @@ GOOD = [("a", 5 * SECOND, 0), ("b", 5 * SECOND, 1)]
         ([("a", 6 * SECOND, 0.5)], r"row 0: label is neither 0 nor 1; .*label 0\.5"),
         ([("a", 6 * SECOND, float("inf"))], r"row 0: label is neither 0 nor 1; .*label inf"),
         ([("a", 6 * SECOND, None), ("a", SECOND, "yes")], r"task\.parquet: column label is string, expected a number"),
-        ([*GOOD, ("a", None, 1)], r"row 2: eval_ts is null, expected a time from 1970 to 9999"),
-        ([*GOOD, ("a", -1, 1)], r"row 2: eval_ts is before 1970, .*eval_ts -1"),
-        ([*GOOD, ("a", 253_402_300_800 * SECOND, 1)], r"row 2: eval_ts is after the year 9999"),
+        ([*GOOD, ("a", None, 1)], r"row 2: eval_ts is null; "),
+        ([*GOOD, ("a", -1, 1)], r"row 2: eval_ts is before 1970-01-01; .*eval_ts -1"),
+        ([*GOOD, ("a", 253_402_300_800 * SECOND, 1)], r"row 2: eval_ts is after 9999-12-31"),
         ([*GOOD, (None, SECOND, 1)], r"row 2: user_id is null"),
         ([*GOOD, ("a", 5 * SECOND, 1)], r"user 'a' has labels 0 and 1 at 1970-01-01T00:00:05\.000000 UTC"),
         (
@@ -219,3 +222,20 @@ def test_rows_are_kept_and_counted_as_one_by_one(
     read = read_labels(path, Histories(histories))
     assert triples(read) == kept
     assert read.skipped == skipped
+
+
+NOW = 1_738_245_371
+
+
+@pytest.mark.parametrize("time", ["eval_ts", "ts"])
+@pytest.mark.parametrize(
+    ("stored", "unit", "read_as"),
+    [(NOW, "seconds", "us"), (NOW * 10**3, "milliseconds", "us"), (NOW * 10**3, "milliseconds", "ns"),
+     (NOW * 10**9, "nanoseconds", "us"), (NOW * 10**6, "microseconds", "ms")],
+)  # fmt: skip
+def test_label_times_in_a_wrong_unit_are_refused_and_the_unit_is_named(
+    path: Path, time: str, stored: int, unit: str, read_as: str
+) -> None:
+    write(path, [("a", stored, 1), ("b", stored, 0)], time, **{time: pa.timestamp(read_as)})
+    with pytest.raises(DataError, match=rf"row 0: {time} is .*; it looks like {unit}; the row has .*{time} {stored}"):
+        read_labels(path, Histories(DATA.events, PLAUSIBLE))

@@ -72,3 +72,17 @@ def test_samples_say_what_was_read(repository):
     for stage_name in ("read", "tokenize", "pack"):
         assert counted["pragmatiq_stage_runs_total", stage_name] == 2
         assert counted["pragmatiq_stage_seconds_total", stage_name] > 0
+
+
+def test_the_operator_says_which_times_are_plausible(repository):
+    early = b'{"events": [{"ts": -5000000000000, "source": "app"}]}'
+    (refused,) = load(repository)([request(early)])
+    assert "$.events[0].ts: expected microseconds since the epoch from 1971-01-01 to 9999-12-31, got" in str(refused)
+    (answer,) = load(repository, earliest_time="1969-11-01")([request(early)])
+    assert answer["events"].shape[1] == 1
+    (refused,) = load(repository, latest_time="2024-12-31")([request(RECORDS[2])])
+    assert "from 1971-01-01 to 2024-12-31, got" in str(refused)
+    with pytest.raises(
+        ConfigError, match=r"config\.pbtxt: latest_time: expected a date such as 1971-01-01, got '2024'"
+    ):
+        load(repository, latest_time="2024")

@@ -17,7 +17,8 @@ from builder.records import read_records
 from pragmatiq_triton.batch import Event
 from pragmatiq_triton.errors import RecordError
 from pragmatiq_triton.fingerprints import Fingerprints
-from pragmatiq_triton.records import MAX_TS, RecordLimits, decode_record
+from pragmatiq_triton.records import RecordLimits, decode_record
+from pragmatiq_triton.time_range import LIVES, MAX_TS, PLAUSIBLE
 from pragmatiq_triton.tokenizer import Tokenizer, Vocabulary
 from pragmatiq_triton.tokenizer.cached import CachedTokenizer
 from tests.conftest import RECORDS, UPSTREAM
@@ -80,20 +81,23 @@ words = st.sampled_from(
     ["", "nan", "5.0", "GB", "card", "a b", "é", '"', '\\"source":', "日本 🍕", "12", "-3.5", "x" * 9, "{", "}"]
 )
 scalars = words | st.integers(-5, 50) | st.floats(-50, 50) | st.booleans() | st.none()
-moments = st.integers(0, 40) | st.sampled_from([MAX_TS])
+NOW = 1_738_245_371_663_128
+moments = st.integers(NOW, NOW + 40) | st.sampled_from([PLAUSIBLE.earliest, MAX_TS])
 some_fields = st.dictionaries(st.sampled_from([*STATE["field_kind"], "never seen", "fields"]), scalars, max_size=5)
 events = st.fixed_dictionaries(
     {"ts": moments, "source": st.sampled_from(["card", "app", "é", "source"])}, optional={"fields": some_fields}
 )
-milestones = st.fixed_dictionaries({"key": st.sampled_from(["opened", "new"]), "ts": moments})
+milestones = st.fixed_dictionaries(
+    {"key": st.sampled_from(["opened", "new"]), "ts": moments | st.sampled_from([LIVES.earliest, 0])}
+)
 records = st.fixed_dictionaries(
     {"events": st.lists(events, max_size=8)},
     optional={
         "user_id": words,
         "attributes": some_fields,
         "lifelong": st.lists(milestones, max_size=3),
-        "as_of": st.integers(-3, 50) | st.sampled_from([-MAX_TS, MAX_TS, MAX_TS + 1, -MAX_TS - 1]),
-        "eval_ts": st.integers(-1, 50) | st.sampled_from([MAX_TS, MAX_TS + 1]),
+        "as_of": st.integers(NOW - 3, NOW + 50) | st.sampled_from([0, MAX_TS]),
+        "eval_ts": st.integers(NOW - 3, NOW + 50) | st.sampled_from([0, MAX_TS]),
     },
 )
 spellings = st.fixed_dictionaries(
@@ -110,6 +114,8 @@ SCARS = [
     (b'"card"', b'"\xff"'), (b'"card"', b"null"), (b'"card"', b'"\\ud800"'), (b'"GB"', b'["GB"]'), (b'"GB"', b'"\xc3"'),
     (b'"GB"', b"1e999"), (b'"GB"', b"NaN"), (b'"amount"', b'"amount": [], "amount"'), (b"{", b"{{"), (b"}", b"} "),
     (b"[", b"[null,"), (b'"', b"'"), (b": 1", b": 1.0"), (b": 1", b": 01"),
+    *((name, name + moment) for name in (b'"ts": ', b'"as_of": ', b'"eval_ts": ') for moment in (b"-", b"9", b"0, ")),
+    (b"663128", b"663"), (b"371663128", b"371"), (b"663128", b"663128000"), (b'"ts": 17', b'"ts": -17'),
 ]  # fmt: skip
 
 
@@ -260,7 +266,9 @@ def test_keys_are_equal_where_the_contents_are(small, batch):
     assert len(set(keys)) == len(set(seen)) == len({*zip(keys, seen, strict=True)})
 
 
-@pytest.mark.parametrize("raw", [RECORDS[2], b'{"events": [{"ts": 1, "ts": 2, "source": "transaction"}]}'])
+@pytest.mark.parametrize(
+    "raw", [RECORDS[2], b'{"events": [{"ts": 1738245371663128, "ts": 1738245371663129, "source": "transaction"}]}']
+)
 def test_keys_do_not_depend_on_the_way_or_the_cache(upstream, raw):
     tokenizers = [cached(upstream), cached(upstream, 0)]
     keys = [tokenizer(raw).event_keys for tokenizer in tokenizers for _ in range(2)]
@@ -283,7 +291,9 @@ def test_real_records_come_out_as_they_would_without_a_cache(upstream):
 
 
 def record_of(*events, **more):
-    return json.dumps({"events": [{"ts": ts, "source": "card", "fields": fields} for ts, fields in events], **more})
+    return json.dumps(
+        {"events": [{"ts": NOW + ts, "source": "card", "fields": fields} for ts, fields in events], **more}
+    )
 
 
 def test_the_same_content_at_another_time_is_known(small):
@@ -330,7 +340,9 @@ def test_totals_say_what_was_read_and_cut(small):
     tokenizer = cached(small)
     events = [(ts, {"amount": 3, "country": "FR", "shop": "a", "new": 1}) for ts in range(9)]
     attributes = {"country": "GB", "amount": 1, "shop": "a"}
-    tokenizer(record_of(*events, attributes=attributes, lifelong=[{"key": "opened", "ts": 3}], eval_ts=7).encode())
+    tokenizer(
+        record_of(*events, attributes=attributes, lifelong=[{"key": "opened", "ts": 3}], eval_ts=NOW + 7).encode()
+    )
     totals = tokenizer.totals
     # Seven of nine events came before the moment, five are read, three of five tokens each; the country is new.
     assert (totals.events, totals.tokens, totals.unknown_tokens) == (5, 15, 5)
