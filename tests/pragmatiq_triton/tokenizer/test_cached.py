@@ -154,10 +154,10 @@ def test_any_record_comes_out_as_it_would_without_a_cache(small, batch):
 
 
 BASES = [
-    {"events": [{"ts": 3, "source": "card", "fields": {"shop": "a", "amount": 3}}, {"ts": 5, "source": "app"}]},
-    {"events": [{"ts": 3, "source": "app", "fields": {"country": "GB"}}], "attributes": {"country": "GB"}, "as_of": 7},
-    {"events": [], "lifelong": [{"key": "opened", "ts": 2}], "attributes": {"opened": "opened"}, "eval_ts": 6},
-    {"events": [{"ts": 9, "source": "card", "fields": {}}], "lifelong": [{"key": "opened", "ts": 2}]},
+    {"events": [{"ts": NOW + 3, "source": "card", "fields": {"shop": "a", "amount": 3}}, {"ts": NOW + 5, "source": "app"}]},
+    {"events": [{"ts": NOW + 3, "source": "app", "fields": {"country": "GB"}}], "attributes": {"country": "GB"}, "as_of": NOW + 7},
+    {"events": [], "lifelong": [{"key": "opened", "ts": 2}], "attributes": {"opened": "opened"}, "eval_ts": NOW + 6},
+    {"events": [{"ts": NOW + 9, "source": "card", "fields": {}}], "lifelong": [{"key": "opened", "ts": 2}]},
 ]  # fmt: skip
 MEMBERS = [
     b'"events"', b'"attributes"', b'"lifelong"', b'"fields"', b'"source"', b'"ts"', b'"key"', b'"as_of"', b'"eval_ts"',
@@ -169,6 +169,7 @@ VALUES = [
     b"-5",
     b'"\\u0047B"', b'"GB"', b'"\\ud83c\\udf55"', b'"\\ud800"', b'{"country": "GB"}', b'[{"key": "opened", "ts": 2}]',
     b'{"a": 1, "a": "x"}', b'["GB"]', b"NaN", b"Infinity", b"1e999", b'{"opened": "opened"}', b"2", b"6", b"7",
+    *(str(NOW + late).encode() for late in (2, 6, 7)), str(NOW // 1000).encode(), str(NOW * 1000).encode(),
 ]  # fmt: skip
 ENDS = [b"", b" ", b"\n", b"x", b"{}", b"\x00", b"}", b","]
 _NAME, _VALUE = re.compile(rb'"[^"]*"(?=\s*:)'), re.compile(rb'(?<=: )(?:"[^"]*"|-?\d+|\{[^{}]*\}|\[[^\[\]]*\])')
