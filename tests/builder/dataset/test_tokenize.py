@@ -218,7 +218,7 @@ def test_broken_data_is_named(events, profiles, message, tmp_path, raw_folder):
 
 @pytest.mark.parametrize(("config", "reason"), [(BPE, "text_value_mode: bpe"), (EMBED, "text_encoder: hash")])
 def test_a_text_model_that_nobody_asks_is_an_error(config, reason, tmp_path, raw_folder):
-    data = raw_folder([("a", 1, "s", {})])
+    data = raw_folder([("a", NOW, "s", {})])
     with pytest.raises(ConfigError, match=f"--text-model does nothing with {reason}"):
         tokenize(data, tmp_path / "tok", config, text_model=tmp_path)
     tokenize(data, tmp_path / "tok", config)

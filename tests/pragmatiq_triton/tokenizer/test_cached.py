@@ -154,8 +154,10 @@ def test_any_record_comes_out_as_it_would_without_a_cache(small, batch):
 
 
 BASES = [
-    {"events": [{"ts": NOW + 3, "source": "card", "fields": {"shop": "a", "amount": 3}}, {"ts": NOW + 5, "source": "app"}]},
-    {"events": [{"ts": NOW + 3, "source": "app", "fields": {"country": "GB"}}], "attributes": {"country": "GB"}, "as_of": NOW + 7},
+    {"events": [{"ts": NOW + 3, "source": "card", "fields": {"shop": "a", "amount": 3}},
+                {"ts": NOW + 5, "source": "app"}]},
+    {"events": [{"ts": NOW + 3, "source": "app", "fields": {"country": "GB"}}], "attributes": {"country": "GB"},
+     "as_of": NOW + 7},
     {"events": [], "lifelong": [{"key": "opened", "ts": 2}], "attributes": {"opened": "opened"}, "eval_ts": NOW + 6},
     {"events": [{"ts": NOW + 9, "source": "card", "fields": {}}], "lifelong": [{"key": "opened", "ts": 2}]},
 ]  # fmt: skip
