@@ -27,6 +27,7 @@ def describe(path: Path | None) -> tuple[str, dict[str, Any], "FieldTable | None
         from builder.export.manifest import altered_files, read_manifest
 
         values = msgspec.to_builtins(read_manifest(path))
+        del values["configs"]
         return (
             f"Model repository {path}",
             {**values, "files": len(values["files"]), "altered": altered_files(path)},

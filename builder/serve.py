@@ -9,14 +9,17 @@ from pragmatiq_triton.embedded.log import end_of
 from pragmatiq_triton.embedded.watch import watch
 from pragmatiq_triton.errors import ServerError
 from pragmatiq_triton.stop_signals import StopSignals
+from pragmatiq_triton.verification import verify
 
+SKIP = "--skip-verification"
 _STOP_SECONDS = 30.0
 
 
 class Serving:
     """A server that is started once and ends once; it lives from :meth:`start` to :meth:`until_the_end`.
 
-    ``say`` is given what the operator has to know; ``settings`` are :class:`TritonServer`'s.
+    ``say`` is given what the operator has to know; ``verified`` False serves a repository whatever its manifest says;
+    ``settings`` are :class:`TritonServer`'s.
     """
 
     def __init__(
@@ -26,17 +29,29 @@ class Serving:
         *,
         say: Callable[[str], None],
         server_env: Path | None = None,
+        verified: bool = True,
         **settings: Any,
     ) -> None:
         self._signals = signals
         self._say = say
+        self._verified = verified
         environment = find_server_environment(server_env)
         self._server = TritonServer(repository, environment=environment, open_apis=(), **settings)
 
     def start(self) -> dict[str, str]:
-        """The URLs of the server once it is ready; none where it is to stop before."""
+        """The URLs of the server once it is ready; none where it is to stop before.
+
+        :class:`ArtifactError` where the repository is not what its manifest says, if that is to be verified.
+        """
+        if self._verified:
+            found = verify(self._server.repository, SKIP, say=self._say, stopping=self._signals.is_asked)
+            for line in found.lines() if found else []:
+                self._say(line)
+        else:
+            self._say("the repository is served as it is: not verified")
         if self._signals.asked:
             return {}
+        self._say("loading models ...")
         try:
             self._server.start(self._signals.is_asked)
         except ServerError:

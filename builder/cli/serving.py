@@ -101,9 +101,20 @@ def serve(
             dir_okay=False,
         ),
     ] = None,
+    skip_verification: Annotated[
+        bool,
+        typer.Option(
+            "--skip-verification",
+            help="Serve what is there, whatever manifest.json says: ready sooner, and nobody notices another run's "
+            "heads or a damaged file. For repositories made by hand.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Serve a model repository on the embedded Triton until Ctrl-C; prints its URLs once every model is ready.
+
+    Before the start every file is held against the hash in manifest.json; a changed, missing or foreign one ends the
+    command with 4. In a config.pbtxt parameters and instance counts may be changed, and are told.
 
     TERM, INT and HUP (unless nohup has it ignored) stop it, exit code 0: new requests are refused, those under way
     finished. A second one ends it at once and gives them up, exit code 130. However it ends, kill -9 included, its
@@ -129,8 +140,8 @@ def serve(
             startup_timeout=startup_timeout,
             cache_folder=cache_folder,
             log_file=log_file,
+            verified=not skip_verification,
         )
-        _say("loading models ...")
         urls = serving.start()
         if urls and sys.stdout:
             with suppress(OSError):

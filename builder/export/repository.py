@@ -15,7 +15,7 @@ from builder.export.configs import CODE, TEXT_EMBEDDER, TOKENIZER, Templates, te
 from builder.export.event_vectors import event_vectors_hash
 from builder.export.graphs import export_graphs
 from builder.export.layout import ENSEMBLE, SCORER, ScoringModel, features_of, require_fitted_to, scoring_models
-from builder.export.manifest import HeadEntry, Manifest, Quantization, file_hashes, write_manifest
+from builder.export.manifest import HeadEntry, Manifest, Quantization, configs_of, file_hashes, write_manifest
 from builder.export.model_card import write_model_card
 from builder.export.replacement import require_replaceable, what_is_replaced
 from builder.heads import heads_graph
@@ -119,6 +119,7 @@ def _write(
         quantization=costs or None,
         versions={name: metadata.version(name) for name in PACKAGES},
         files={},
+        configs=configs_of(out),
     )
     write_model_card(run, manifest, heads, out / MODEL_CARD)
     manifest = msgspec.structs.replace(manifest, files=file_hashes(out))

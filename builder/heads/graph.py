@@ -1,5 +1,6 @@
 """All heads of a model as one ONNX graph, so that what was calibrated and evaluated is what is served."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from onnx import helper, numpy_helper
 from builder.heads.head import HIGHEST_PROBABILITY, INPUTS, LOWEST_PROBABILITY, Head
 from builder.heads.parts import Isotonic, Linear, Platt, Stacked, Trees
 from pragmatiq_triton.errors import ArtifactError, ConfigError
+from pragmatiq_triton.scorer.heads import TASKS_PROPERTY
 
 # The newest operator here is ReduceSum of opset 13; TreeEnsembleRegressor is deprecated from ai.onnx.ml 5 on.
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
@@ -27,7 +29,7 @@ def heads_graph(
     Inputs, float32: those of :data:`INPUTS` that a head reads, each [n, dims[name]], and ``features``
     [n, len(feature_names)] with the columns ``feature_names``; they are finite or NaN (unknown). Output: ``scores``
     float32 [n, n_heads], in the order of ``heads``: probabilities, never falling as the logit rises, or, if not
-    ``calibrated``, logits. The same heads give the same bytes.
+    ``calibrated``, logits. The graph names the tasks of its columns. The same heads give the same bytes.
 
     Raises :class:`ConfigError` for no head or two of one task, :class:`ArtifactError` where a head needs an input, a
     feature or a width that is not there.
@@ -51,12 +53,14 @@ def heads_graph(
         [helper.make_tensor_value_info("scores", onnx.TensorProto.FLOAT, ["n", len(heads)])],
         [tensor for part in parts for tensor in part.initializers],
     )
-    return helper.make_model(
+    model = helper.make_model(
         graph,
         producer_name="pragmatiq-triton",
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(ML_DOMAIN, ML_OPSET)],
     )
+    helper.set_model_props(model, {TASKS_PROPERTY: json.dumps(tasks)})
+    return model
 
 
 class _Part:

@@ -4,11 +4,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 
-from pragmatiq_triton.container.settings import TRITONSERVER, Settings
+from pragmatiq_triton.container.settings import SKIP_VERIFICATION, TRITONSERVER, Settings
 from pragmatiq_triton.container.supervisor import supervise
+from pragmatiq_triton.embedded.kept import unable
+from pragmatiq_triton.embedded.layout import make_folder, way_to
 from pragmatiq_triton.errors import PragmatiqError
+from pragmatiq_triton.keeper.remains import claim, new_server_id, remove, remove_of_dead_servers
 from pragmatiq_triton.model_folders import model_names
+from pragmatiq_triton.stop_signals import StopSignals
+from pragmatiq_triton.verification import verify
 
 _WANTED_BYTES = 512 * 1024 * 1024
 
@@ -18,9 +25,35 @@ def serve(extra: Sequence[str]) -> None:
     settings = Settings.read(os.environ)
     model_names(settings.repository)
     if (size := _shared_memory_bytes()) < _WANTED_BYTES:
-        print(f"warning: /dev/shm has {size >> 20} MiB, and requests pass through it: give it 1 GiB (--shm-size=1g)")
-    usage = subprocess.run([TRITONSERVER, "--help"], capture_output=True, encoding="utf-8", check=False)
-    supervise(settings.command(usage.stdout + usage.stderr, extra), settings.drain_seconds)
+        _say(f"warning: /dev/shm has {size >> 20} MiB, and requests pass through it: give it 1 GiB (--shm-size=1g)")
+    with StopSignals() as signals:
+        if settings.skip_verification:
+            _say(f"{settings.repository} is served as it is: not verified")
+        elif found := verify(settings.repository, f"{SKIP_VERIFICATION}=1", say=_say, stopping=signals.is_asked):
+            for line in found.lines():
+                _say(line)
+        if signals.asked:
+            return
+    # A volume for /dev/shm outlives a container that was killed.
+    remove_of_dead_servers()
+    server_id = new_server_id()
+    folder = make_folder()
+    try:
+        lock = claim(server_id, folder)
+    except OSError as error:
+        raise unable("/dev/shm cannot be used", error) from error
+    try:
+        usage = subprocess.run([TRITONSERVER, "--help"], capture_output=True, encoding="utf-8", check=False)
+        linked = replace(settings, repository=way_to(settings.repository, folder))
+        supervise(linked.command(usage.stdout + usage.stderr, extra, f"{server_id}-"), settings.drain_seconds)
+    finally:
+        remove(server_id, folder)
+        os.close(lock)
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):
+        print(line, flush=True)
 
 
 def _shared_memory_bytes() -> int:

@@ -14,6 +14,7 @@ TRITONSERVER = TRITON / "bin" / "tritonserver"
 API_KEY_FILE = Path("/run/secrets/pragmatiq_api_key")
 DRAIN_SECONDS = 30
 HTTP_INPUT_BYTES = 64 * 1024 * 1024
+SKIP_VERIFICATION = "PRAGMATIQ_SKIP_VERIFICATION"
 
 _PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
 
@@ -28,6 +29,7 @@ class Settings:
     HTTP and gRPC, and that the metrics, listen on (0.0.0.0). ``PRAGMATIQ_DRAIN_SECONDS``: how long requests under way
     have to end after SIGTERM (30); give the container a longer stop timeout than that.
     ``PRAGMATIQ_HTTP_INPUT_BYTES``: the largest HTTP body (64 MiB), where the server has a limit to set.
+    ``PRAGMATIQ_SKIP_VERIFICATION``: 1 serves the repository whatever its manifest says (0).
     """
 
     repository: Path = REPOSITORY
@@ -36,6 +38,7 @@ class Settings:
     metrics_address: str = "0.0.0.0"
     drain_seconds: int = DRAIN_SECONDS
     http_input_bytes: int = HTTP_INPUT_BYTES
+    skip_verification: bool = False
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> "Settings":
@@ -47,6 +50,7 @@ class Settings:
             metrics_address=variables.get("PRAGMATIQ_METRICS_ADDRESS") or "0.0.0.0",
             drain_seconds=_whole_number(variables, "PRAGMATIQ_DRAIN_SECONDS", DRAIN_SECONDS),
             http_input_bytes=_whole_number(variables, "PRAGMATIQ_HTTP_INPUT_BYTES", HTTP_INPUT_BYTES),
+            skip_verification=_yes_or_no(variables, SKIP_VERIFICATION),
         )
 
     def command(
@@ -82,6 +86,13 @@ def _api_key(variables: Mapping[str, str]) -> str:
     if not key or not key.isascii() or not key.isprintable() or any(character in key for character in ' ,:="'):
         raise ConfigError(f"{path}: expected a key of printable ASCII without spaces , : = and quotes")
     return key
+
+
+def _yes_or_no(variables: Mapping[str, str], name: str) -> bool:
+    value = variables.get(name) or "0"
+    if value not in ("0", "1"):
+        raise ConfigError(f"{name}: expected 1 or 0, got {value!r}")
+    return value == "1"
 
 
 def _whole_number(variables: Mapping[str, str], name: str, default: int) -> int:

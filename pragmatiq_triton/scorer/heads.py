@@ -1,13 +1,18 @@
 """The task heads on ONNX Runtime: what the network made of a user becomes one probability per task."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pragmatiq_triton.batch import Float32
-from pragmatiq_triton.errors import DataError
+from pragmatiq_triton.errors import ArtifactError, DataError
 from pragmatiq_triton.scorer.scorer import Embeddings
 from pragmatiq_triton.scorer.sessions import HEADS, Graph
+
+TASKS_PROPERTY = "pragmatiq_tasks"
+"""Under which name the graph says which tasks its columns are, as a JSON list."""
 
 
 class TaskHeads:
@@ -18,6 +23,23 @@ class TaskHeads:
         path = folder / HEADS
         self._graph = Graph(path) if path.is_file() else None
         self._widths = {name: int(shape[1]) for name, shape in self._graph.input_shapes.items()} if self._graph else {}
+
+    def require_tasks(self, tasks: Sequence[str]) -> None:
+        """Raise :class:`ArtifactError` where the graph's columns are not of ``tasks``, in that order.
+
+        Graphs of earlier versions do not name their tasks; of those the number is compared.
+        """
+        if self._graph is None:
+            named, columns = [], 0
+        else:
+            columns = int(self._graph.output_shapes["scores"][1])
+            named = json.loads(self._graph.properties.get(TASKS_PROPERTY, "[]"))
+        if columns != len(tasks) or (named and named != list(tasks)):
+            has = f"the tasks {json.dumps(named)}" if named else f"{columns} heads"
+            raise ArtifactError(
+                f"{HEADS} has {has}, the parameter tasks in config.pbtxt names {json.dumps(list(tasks))}: scores would "
+                "come under wrong names; export the run again"
+            )
 
     def __call__(self, embeddings: Embeddings, features: Float32) -> Float32:
         """Calibrated probabilities float32 [n_users, n_tasks]; ``features`` float32 [n_users, n_features].

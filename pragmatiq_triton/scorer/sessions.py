@@ -63,6 +63,16 @@ class Graph:
         """Each input's shape; a dimension that varies is a name."""
         return {each.name: each.shape for each in self._session.get_inputs()}
 
+    @property
+    def output_shapes(self) -> dict[str, list[int | str]]:
+        """Each output's shape; a dimension that varies is a name."""
+        return {each.name: each.shape for each in self._session.get_outputs()}
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """What export wrote beside the graph."""
+        return cast(dict[str, str], self._session.get_modelmeta().custom_metadata_map)
+
 
 def table_shape(path: Path) -> tuple[int, int]:
     """(vocab_size, dim) of the token table at ``path``; :class:`ArtifactError` if it is none."""

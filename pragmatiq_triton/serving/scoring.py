@@ -53,11 +53,17 @@ class ScorerStage(Stage):
 
     @classmethod
     def load(cls, folder: Path, parameters: dict[str, str]) -> "ScorerStage":
-        """The graphs in ``folder``, with the limits that the model's parameters set."""
+        """The graphs in ``folder``, with the limits that the model's parameters set.
+
+        :class:`~pragmatiq_triton.errors.ArtifactError` where the heads are not those of the parameter ``tasks``.
+        """
+        heads = TaskHeads(folder)
+        tasks = json.loads(parameters.get("tasks", "[]"))
+        heads.require_tasks(tasks)
         return cls(
             Scorer(folder, threads=threads_of(parameters)),
-            TaskHeads(folder),
-            tasks=json.loads(parameters.get("tasks", "[]")),
+            heads,
+            tasks=tasks,
             max_events=whole_number(parameters, "max_events", 0),
             cache_bytes=whole_number(parameters, "event_cache_bytes", DEFAULT_CACHE_BYTES),
             snapshot=find_snapshot(parameters),

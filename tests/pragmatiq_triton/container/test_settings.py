@@ -74,3 +74,10 @@ def test_a_number_that_is_none_is_refused(value: str) -> None:
 
 def test_an_operators_flags_come_last() -> None:
     assert Settings.read({}).command("", ["--log-verbose=1"])[-1] == "--log-verbose=1"
+
+
+def test_verification_is_skipped_on_an_explicit_word_alone() -> None:
+    assert not Settings.read({}).skip_verification
+    assert Settings.read({"PRAGMATIQ_SKIP_VERIFICATION": "1"}).skip_verification
+    with pytest.raises(ConfigError, match="PRAGMATIQ_SKIP_VERIFICATION: expected 1 or 0, got 'yes'"):
+        Settings.read({"PRAGMATIQ_SKIP_VERIFICATION": "yes"})

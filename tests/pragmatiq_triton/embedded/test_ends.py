@@ -93,8 +93,12 @@ def until(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 
 @contextmanager
-def serving(repository: Path, before: Sequence[str] = (), options: Sequence[str] = ()) -> Iterator[Serving]:
-    words = [*before, str(PRAGMATIQ), "serve", str(repository), "--json", *PORTS, *options]
+def serving(
+    repository: Path, before: Sequence[str] = (), options: Sequence[str] = (), *, skip: bool = True
+) -> Iterator[Serving]:
+    """``pragmatiq serve``; ``skip``: the repository was made by hand."""
+    by_hand = ["--skip-verification"] if skip else []
+    words = [*before, str(PRAGMATIQ), "serve", str(repository), "--json", *PORTS, *by_hand, *options]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield Serving(process)

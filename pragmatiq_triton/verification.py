@@ -1,0 +1,137 @@
+"""Whether a model repository is what its manifest says, before it is served."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from pragmatiq_triton.cpus import usable_cpus
+from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.manifest import FILE, Manifest, read_manifest
+from pragmatiq_triton.model_config import config_facts, differences
+
+_CHUNK = 1 << 20
+_SAY_SECONDS = 5.0
+_NAMED = 10
+
+
+class Verified(NamedTuple):
+    """A repository that may be served: its size, the seconds it took, and what the operator has changed in configs."""
+
+    files: int
+    bytes: int
+    seconds: float
+    changes: list[str]
+
+    def lines(self) -> list[str]:
+        """What an operator should know of it."""
+        return [
+            f"verified: {self.files} files, {self.bytes / 1e6:,.0f} MB, in {self.seconds:.1f} s",
+            *(f"changed by the operator: {change}" for change in self.changes),
+        ]
+
+
+def verify(
+    repository: Path,
+    skip_by: str,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Verified | None:
+    """Hold every file of ``repository`` against the hash in its manifest; None soon after ``stopping`` answers true.
+
+    A config may differ in an operator's settings (:mod:`pragmatiq_triton.model_config`). ``skip_by`` says in the error
+    how to serve without this check; ``say`` is given how far it is every five seconds. This finds mistakes, not
+    attacks: who can write files can write the manifest as well.
+
+    Raises :class:`ArtifactError`, which names the files that are changed, missing or not listed.
+    """
+    started = time.monotonic()
+    way_out = f"export the run again, or serve it as it is with {skip_by}"
+    try:
+        manifest = read_manifest(repository)
+    except ArtifactError as error:
+        raise ArtifactError(f"{error}; without a manifest nothing can be verified: {way_out}") from None
+    reading = _Reading(stopping)
+    present = [name for name in manifest.files if (repository / name).is_file()]
+    total = sum((repository / name).stat().st_size for name in present)
+    with ThreadPoolExecutor(usable_cpus(), thread_name_prefix="verify") as pool:
+        hashes = {name: pool.submit(reading.hash, repository / name) for name in present}
+        said = started
+        while not all(each.done() for each in hashes.values()):
+            if stopping():
+                pool.shutdown(cancel_futures=True)
+                return None
+            if time.monotonic() - said >= _SAY_SECONDS:
+                said = time.monotonic()
+                say(f"verifying the repository: {reading.bytes / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+            time.sleep(0.01)
+        found = {name: future.result() for name, future in hashes.items()}
+    changed, changes, odd = [], [], []
+    for name in present:
+        if found[name] == manifest.files[name]:
+            continue
+        allowed = _config_changes(repository, name, manifest) if name in manifest.configs else None
+        if allowed is None:
+            changed.append(name)
+            odd += [name] if name in manifest.configs else []
+        else:
+            changes += [f"{Path(name).parent}: {change}" for change in allowed]
+    problems = {
+        "changed": changed,
+        "missing": [name for name in manifest.files if name not in found],
+        "not listed": list(_others(repository, manifest)),
+    }
+    if any(problems.values()):
+        told = "; ".join(f"{kind}: {_names(names)}" for kind, names in problems.items() if names)
+        hint = " (in a config.pbtxt only parameters and instance counts may be changed)" if odd else ""
+        raise ArtifactError(f"{repository}: not what its {FILE} says. {told}{hint}. Nothing was served: {way_out}")
+    return Verified(len(found), total, time.monotonic() - started, changes)
+
+
+class _Reading:
+    """Hashes files in threads and counts what was read."""
+
+    def __init__(self, stopping: Callable[[], bool]) -> None:
+        self._stopping = stopping
+        self.bytes = 0
+
+    def hash(self, path: Path) -> str:
+        """SHA-256; something else where it is to stop or the file cannot be read."""
+        digest = hashlib.sha256()
+        try:
+            with path.open("rb", buffering=0) as file:
+                while (chunk := file.read(_CHUNK)) and not self._stopping():
+                    digest.update(chunk)
+                    self.bytes += len(chunk)
+        except OSError as error:
+            raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
+        return digest.hexdigest()
+
+
+def _config_changes(repository: Path, name: str, manifest: Manifest) -> list[str] | None:
+    try:
+        return differences(manifest.configs[name], config_facts((repository / name).read_text(encoding="utf-8")))
+    except ValueError:
+        return None
+
+
+def _others(repository: Path, manifest: Manifest) -> Iterator[str]:
+    """Files that the manifest does not list, but for itself and what Python compiles beside a model's code."""
+    listed = {FILE, *manifest.files}
+    for folder, subfolders, files in os.walk(repository):
+        inside = Path(folder).relative_to(repository)
+        subfolders[:] = sorted(name for name in subfolders if name != "__pycache__")
+        links = [name for name in subfolders if Path(folder, name).is_symlink()]
+        for name in sorted([*files, *links]):
+            path = str(inside / name)
+            if path not in listed and not any(other.startswith(f"{path}/") for other in listed):
+                yield path
+
+
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,107 @@
+"""A repository that is not what its manifest says is not served, and is told by the names of its files."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.verification import verify
+
+SKIP = "--skip-verification"
+
+
+@pytest.fixture
+def copy(repository, tmp_path):
+    return shutil.copytree(repository, tmp_path / "copy")
+
+
+def replace_in(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_a_repository_as_it_was_exported_is_verified(copy):
+    found = verify(copy, SKIP)
+    listed = [path for path in copy.rglob("*") if path.is_file() and path.name != "manifest.json"]
+    assert (found.files, found.bytes, found.changes) == (
+        len(listed),
+        sum(path.stat().st_size for path in listed),
+        [],
+    )
+    assert found.lines() == [found.lines()[0]]
+
+
+def test_four_flipped_bytes_are_found(copy):
+    path = copy / "scorer" / "1" / "history_encoder.onnx.data"
+    content = bytearray(path.read_bytes())
+    content[100:104] = (byte ^ 0xFF for byte in content[100:104])
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"changed: scorer/1/history_encoder\.onnx\.data\..*--skip-verification"):
+        verify(copy, SKIP)
+
+
+def test_changed_missing_and_foreign_files_are_all_named(copy):
+    (copy / "tokenizer" / "1" / "tokenizer.json").write_text("{}", encoding="utf-8")
+    (copy / "MODEL_CARD.md").unlink()
+    (copy / "scorer" / "2").mkdir()
+    (copy / "scorer" / "2" / "heads.onnx").write_bytes(b"")
+    (copy / "scorer" / "1" / "heads.onnx").symlink_to("/etc/hostname")
+    with pytest.raises(ArtifactError) as caught:
+        verify(copy, SKIP)
+    for words in (
+        "changed: tokenizer/1/tokenizer.json;",
+        "missing: MODEL_CARD.md;",
+        "not listed: scorer/1/heads.onnx, scorer/2/heads.onnx.",
+    ):
+        assert words in str(caught.value)
+
+
+def test_what_python_compiles_is_not_foreign(copy):
+    compiled = copy / "scorer" / "1" / "__pycache__"
+    compiled.mkdir(exist_ok=True)
+    (compiled / "model.cpython-311.pyc").write_bytes(b"")
+    assert verify(copy, SKIP).changes == []
+
+
+def test_an_operators_settings_are_told_and_served(copy):
+    replace_in(copy / "scorer" / "config.pbtxt", '"268435456"', '"0"')
+    replace_in(copy / "tokenizer" / "config.pbtxt", "count: 1", "count: 2")
+    found = verify(copy, SKIP)
+    assert sorted(found.changes) == ["scorer: event_cache_bytes 268435456 -> 0", "tokenizer: instances 1 -> 2"]
+    assert f"changed by the operator: {found.changes[0]}" in found.lines()
+
+
+def test_a_config_of_other_tensors_or_tasks_is_refused(copy):
+    replace_in(copy / "scorer" / "config.pbtxt", 'string_value: "[]"', 'string_value: "[\\"fraud\\"]"')
+    with pytest.raises(ArtifactError, match=r"changed: scorer/config\.pbtxt \(in a config\.pbtxt only parameters"):
+        verify(copy, SKIP)
+
+
+def test_a_repository_of_before_whose_config_was_changed_is_refused(copy):
+    manifest = json.loads((copy / "manifest.json").read_text(encoding="utf-8"))
+    del manifest["configs"]
+    (copy / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert verify(copy, SKIP).changes == []
+    replace_in(copy / "scorer" / "config.pbtxt", '"268435456"', '"0"')
+    with pytest.raises(ArtifactError, match=r"changed: scorer/config\.pbtxt.*export the run again"):
+        verify(copy, SKIP)
+
+
+def test_a_repository_without_a_manifest_is_refused_with_the_way_out(copy):
+    (copy / "manifest.json").unlink()
+    with pytest.raises(ArtifactError, match=r"manifest\.json.*nothing can be verified.*--skip-verification"):
+        verify(copy, SKIP)
+
+
+def test_it_stops_when_it_is_told_to(copy):
+    assert verify(copy, SKIP, stopping=lambda: True) is None
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_a_file_that_cannot_be_read_is_named(copy):
+    (copy / "MODEL_CARD.md").chmod(0)
+    with pytest.raises(ArtifactError, match=r"MODEL_CARD\.md: cannot be read: Permission denied"):
+        verify(copy, SKIP)
