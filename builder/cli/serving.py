@@ -1,16 +1,14 @@
-"""Commands around a model repository: warm, serve, score, info."""
+"""Commands around a model repository: warm, serve, info."""
 
 import sys
 from contextlib import suppress
 from dataclasses import asdict
-from enum import StrEnum
-from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from builder.cli.console import RichProgress, show, stderr, stdout
+from builder.cli.console import RichProgress, show, stderr
 from builder.cli.options import Json
 
 Repository = Annotated[Path, typer.Argument(help="Model repository that export wrote.", exists=True, file_okay=False)]
@@ -23,16 +21,9 @@ ServerEnv = Annotated[
 ]
 
 
-class Protocol(StrEnum):
-    """How to talk to the server."""
-
-    GRPC = "grpc"
-    HTTP = "http"
-
-
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (warm, serve, score, info):
+    for command in (warm, serve, info):
         app.command()(command)
 
 
@@ -156,34 +147,6 @@ def _say(line: str) -> None:
     """On standard error; a terminal that is gone does not end a server."""
     with suppress(OSError):
         stderr.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def score(
-    file: Annotated[Path, typer.Argument(help="One JSON record per line.", exists=True, dir_okay=False)],
-    url: Annotated[str | None, typer.Option(help="HOST:PORT; default localhost with the protocol's own port.")] = None,
-    protocol: Annotated[Protocol, typer.Option(help="gRPC is faster; HTTP passes more proxies.")] = Protocol.GRPC,
-    timeout: Annotated[float, typer.Option(help="Seconds for one record, retries included.", min=0.001)] = 30.0,
-    concurrency: Annotated[int, typer.Option(help="Records under way at once; more let the server batch.", min=1)] = 8,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per record, embedding included.")] = False,
-) -> None:
-    """Score the records of a file and print the answers in their order.
-
-    A bad record is reported with its line and does not stop the others; the command then ends with 3.
-    """
-    from builder.score import score_lines
-
-    address = url or f"localhost:{8001 if protocol is Protocol.GRPC else 8000}"
-    n_lines = n_refused = 0
-    for answer in score_lines(file, address, protocol.value, timeout, concurrency):
-        n_lines += 1
-        n_refused += answer.error is not None
-        if json:
-            sys.stdout.write(dumps(answer.as_dict(), ensure_ascii=False) + "\n")
-        else:
-            stdout.print(answer.as_line(), markup=False, highlight=False, soft_wrap=True)
-    if n_refused:
-        stderr.print(f"{n_refused} of {n_lines} records were refused", style="red")
-        raise SystemExit(3)
 
 
 def info(
