@@ -59,8 +59,13 @@ def tokenized(data: Data, variant: str, work: Path, text_model: Path | None) -> 
     tok = work / "tok" / f"{data.name}_{variant}"
     if (tok / "meta.json").exists():
         return tok
-    config = ROOT / "configs" / "data" / f"tokenizer_{'nemotron' if variant == 'minilm' else variant}.yaml"
-    extra = ["--text-model", text_model] if variant == "minilm" and text_model else []
+    config = ROOT / "configs" / "data" / f"tokenizer_{variant}.yaml"
+    extra = []
+    if variant == "minilm":
+        config = work / "tokenizer_minilm.yaml"
+        # No text_prefix: MiniLM knows none.
+        config.write_text("text_value_mode: embed\ntext_encoder: nemotron\n", encoding="utf-8")
+        extra = ["--text-model", text_model] if text_model else []
     pragmatiq("tokenize", data.folder, "--out", tok, "--config", config, *extra)
     return tok
 

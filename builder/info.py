@@ -9,6 +9,9 @@ import msgspec
 
 from pragmatiq_triton.embedded import find_server_environment
 from pragmatiq_triton.errors import ArtifactError, MissingDependencyError
+from pragmatiq_triton.text_encoders import TextEncoderSpec
+from pragmatiq_triton.text_encoders.trust import OPTION, code_of
+from pragmatiq_triton.tokenizer import Vocabulary
 
 if TYPE_CHECKING:
     from builder.dataset.field_table import FieldTable
@@ -26,13 +29,11 @@ def describe(path: Path | None) -> tuple[str, dict[str, Any], "FieldTable | None
     if (path / "manifest.json").exists():
         from builder.export.manifest import altered_files, read_manifest
 
-        values = msgspec.to_builtins(read_manifest(path))
+        manifest = read_manifest(path)
+        spec = msgspec.convert(manifest.text_encoder, TextEncoderSpec) if manifest.text_encoder else None
+        values = {**msgspec.to_builtins(manifest), "files": len(manifest.files), "altered": altered_files(path)}
         del values["configs"]
-        return (
-            f"Model repository {path}",
-            {**values, "files": len(values["files"]), "altered": altered_files(path)},
-            None,
-        )
+        return f"Model repository {path}", values | _code(spec), None
     if _looks_like_a_run(path):
         from builder.dataset.field_table import FieldTable
         from builder.heads.saved import saved_heads
@@ -54,7 +55,8 @@ def describe(path: Path | None) -> tuple[str, dict[str, Any], "FieldTable | None
             "tasks": {saved.head.task: saved.head.method for saved in saved_heads(path)},
             "parameters": sum(parameter.numel() for parameter in run.network.parameters()),
         }
-        return f"Run {path}", {**about, **msgspec.to_builtins(run.network.config)}, FieldTable.load(path)
+        about |= {**msgspec.to_builtins(run.network.config), **_code(run.vocabulary.config.text_encoder_spec)}
+        return f"Run {path}", about, FieldTable.load(path)
     if (path / "meta.json").exists():
         from builder.dataset.field_table import FieldTable
 
@@ -64,13 +66,20 @@ def describe(path: Path | None) -> tuple[str, dict[str, Any], "FieldTable | None
             raise ArtifactError(f"{path / 'meta.json'}: cannot be read: {error}; tokenize again") from None
         if not isinstance(meta, dict) or "tokenizer_hash" not in meta:
             raise ArtifactError(f"{path}: expected a run, a tokenized data set or a model repository")
-        return f"Tokenized data set {path}", meta, FieldTable.load(path)
+        spec = Vocabulary.load(path / "tokenizer").config.text_encoder_spec
+        return f"Tokenized data set {path}", {**meta, **_code(spec)}, FieldTable.load(path)
     raise ArtifactError(f"{path}: expected a run, a tokenized data set or a model repository")
 
 
 def _looks_like_a_run(path: Path) -> bool:
     """As :func:`builder.runs.is_run`, without torch, which takes seconds to import."""
     return (path / "checkpoints").exists() or (path / "run.yaml").exists()
+
+
+def _code(spec: TextEncoderSpec | None) -> dict[str, str]:
+    """What is said of code that came with the data; nothing where there is none."""
+    code = code_of(spec) if spec else None
+    return {"runs_code": f"{code}, if the operator says {OPTION}"} if code else {}
 
 
 def _installation() -> dict[str, Any]:

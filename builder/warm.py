@@ -27,6 +27,7 @@ from pragmatiq_triton.serving.snapshot import EVENT_VECTORS, Snapshot
 from pragmatiq_triton.serving.stage import threads_of, whole_number
 from pragmatiq_triton.serving.tokenizing import load_tokenizer
 from pragmatiq_triton.tensors import TEXT_VECTORS, pack_texts
+from pragmatiq_triton.text_encoders.trust import require_trusted_repository
 from pragmatiq_triton.time_range import TimeRange
 from pragmatiq_triton.tokenizer.cached import CachedTokenizer
 from pragmatiq_triton.tokenizer.tokenizer import number_texts
@@ -60,11 +61,20 @@ class Warmed:
     scorers: dict[str, WarmedScorer]
 
 
-def warm(repository: Path, data: Path, folder: Path, users: int | None = None, progress: Progress = Silent()) -> Warmed:
+def warm(
+    repository: Path,
+    data: Path,
+    folder: Path,
+    users: int | None = None,
+    progress: Progress = Silent(),
+    *,
+    trusted: bool | None = None,
+) -> Warmed:
     """Add the vectors of the events of the first ``users`` customers to the snapshots in the cache folder ``folder``.
 
     ``data``: a raw data folder or a file with one JSON record per line. Where the events do not fit into a scorer's
-    ``event_cache_bytes``, those read last stay. An interrupted call keeps what it has computed.
+    ``event_cache_bytes``, those read last stay. An interrupted call keeps what it has computed. ``trusted``:
+    whether code may run that the repository names, as of :func:`~pragmatiq_triton.text_encoders.create_text_encoder`.
 
     Raises :class:`ArtifactError` where ``repository`` is none that this version exported, and
     :class:`~pragmatiq_triton.errors.ConfigError` where ``folder`` cannot hold the snapshots.
@@ -77,13 +87,14 @@ def warm(repository: Path, data: Path, folder: Path, users: int | None = None, p
             raise ArtifactError(
                 f"{repository / model / 'config.pbtxt'}: expected the parameter {EVENT_VECTORS}; export the run again"
             )
+    require_trusted_repository(repository, trusted)
     make_cache_folder(folder, "the cache folder")
     tokenizer = load_tokenizer(repository / TOKENIZER / VERSION_FOLDER, parameters[TOKENIZER], folder)
     book = _Book(data, users, tokenizer, progress)
     embedder = None
     if (repository / TEXT_EMBEDDER).exists():
         settings = config_parameters(repository, TEXT_EMBEDDER)
-        embedder = TextEmbedderStage.load(repository / TEXT_EMBEDDER / VERSION_FOLDER, settings)
+        embedder = TextEmbedderStage.load(repository / TEXT_EMBEDDER / VERSION_FOLDER, settings, trusted)
     scorers = {}
     for model in models:
         scorer = Scorer(repository / model / VERSION_FOLDER, threads=threads_of(parameters[model]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from builder.cli.console import RichProgress, show, stderr
-from builder.cli.options import Config, Json
+from builder.cli.options import Config, Json, TrustRemoteCode
 from builder.settings import read_settings
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def tokenize(
             file_okay=False,
         ),
     ] = None,
+    trust_remote_code: TrustRemoteCode = False,
     json: Json = False,
 ) -> None:
     """Fit a tokenizer on a raw data folder and encode it; prints what each field holds and what becomes of it.
@@ -132,7 +133,15 @@ def tokenize(
         raise ConfigError("--config and --tokenizer-dir exclude each other: a fitted tokenizer carries its settings")
     settings = TokenizerConfig.from_settings(read_settings(config))
     with RichProgress() as progress:
-        summary = run(data, out, settings, tokenizer_dir=tokenizer_dir, text_model=text_model, progress=progress)
+        summary = run(
+            data,
+            out,
+            settings,
+            tokenizer_dir=tokenizer_dir,
+            text_model=text_model,
+            trusted=trust_remote_code or None,
+            progress=progress,
+        )
     fields = FieldTable.load(out)
     assert fields, "tokenize writes the table"
     show(f"Tokenized data set in {out}", {**asdict(summary), **fields.to_dict()} if json else asdict(summary), json)

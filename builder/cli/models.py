@@ -126,6 +126,7 @@ def export(
 
     from builder.export.repository import export_repository
     from builder.runs import load_run
+    from pragmatiq_triton.text_encoders.trust import OPTION, code_of
 
     label_files = _label_files(label or [])
     if precision == Precision.FP32 and (data or label_files):
@@ -147,6 +148,13 @@ def export(
     short = {"tasks": tasks or "none", "heads": len(manifest.heads), "files": len(manifest.files)}
     short |= {"quantization": _costs(manifest.quantization or {}) or "none"}
     show(f"Model repository in {out}", values if json else values | short, json)
+    if code := code_of(loaded.vocabulary.config.text_encoder_spec):
+        stderr.print(
+            f"caution: serving it runs {code}, which serve, warm and the container do only with {OPTION}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     if not json:
         _warn_without_server()
         stderr.print(f"next: pragmatiq serve {out}")

@@ -5,6 +5,14 @@ from typing import Annotated
 
 import typer
 
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Let code run that a tokenizer or repository names: a text model's own (trust_remote_code), or the module "
+        "of an own text encoder. Read it first. The same as PRAGMATIQ_TRUST_REMOTE_CODE=1.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 Tok = Annotated[Path, typer.Argument(help="Tokenized data set.", exists=True, file_okay=False)]
 Config = Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from builder.cli.console import RichProgress, show, stderr
-from builder.cli.options import Json
+from builder.cli.options import Json, TrustRemoteCode
 
 Repository = Annotated[Path, typer.Argument(help="Model repository that export wrote.", exists=True, file_okay=False)]
 ServerEnv = Annotated[
@@ -36,6 +36,7 @@ def warm(
         Path, typer.Option(help="What serve gets as --cache-folder; what is there stays.", file_okay=False)
     ],
     users: Annotated[int | None, typer.Option(help="Only the first so many customers.", min=1)] = None,
+    trust_remote_code: TrustRemoteCode = False,
     json: Json = False,
 ) -> None:
     """Compute the event vectors of a book of customers, so that a server's first requests find them.
@@ -46,7 +47,7 @@ def warm(
     from builder.warm import warm as fill
 
     with RichProgress() as progress:
-        warmed = fill(repository, data, cache_folder, users, progress)
+        warmed = fill(repository, data, cache_folder, users, progress, trusted=trust_remote_code or None)
     scorers = {
         name: f"{of.hits:,} of {of.events:,} events found; {of.entries:,} entries, {of.bytes:,} bytes"
         for name, of in warmed.scorers.items()
@@ -100,6 +101,7 @@ def serve(
             "heads or a damaged file. For repositories made by hand.",
         ),
     ] = False,
+    trust_remote_code: TrustRemoteCode = False,
     json: Json = False,
 ) -> None:
     """Serve a model repository on the embedded Triton until Ctrl-C; prints its URLs once every model is ready.
@@ -132,6 +134,7 @@ def serve(
             cache_folder=cache_folder,
             log_file=log_file,
             verified=not skip_verification,
+            trust_remote_code=trust_remote_code,
         )
         urls = serving.start()
         if urls and sys.stdout:
@@ -163,3 +166,7 @@ def info(
     show(title, {**values, **fields.to_dict()} if fields and json else values, json)
     if fields:
         show_fields(fields, json)
+    if "runs_code" in values:
+        stderr.print(
+            f"caution: runs {values['runs_code']}; read it first", markup=False, highlight=False, soft_wrap=True
+        )

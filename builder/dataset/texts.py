@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from itertools import pairwise
@@ -17,6 +18,9 @@ from pragmatiq_triton.batch import Float32, cu_seqlens
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.finite import require_finite
 from pragmatiq_triton.text_encoders import TextEncoder
+from pragmatiq_triton.text_encoders.known_strings import sampled
+
+logger = logging.getLogger(__name__)
 
 CHUNK_TEXTS = 1_024
 _FILES = ("texts.bin", "text_offsets.npy", "vectors.npy")
@@ -140,6 +144,9 @@ class TextStore:
         progress.advance(done)
         if self.is_complete:
             return
+        # An encoder that runs a model can tell whether the model knows such strings before it is run for hours.
+        if check := getattr(encoder, "check_texts", None):
+            check(sampled(self.texts()))
         vectors = np.lib.format.open_memmap(self.folder / "vectors.npy", "r+")
         while done < len(self):
             texts = self.texts(done, min(done + CHUNK_TEXTS, len(self)))
@@ -156,6 +163,8 @@ class TextStore:
             self._state["embedded"] = done
             _write_state(self.folder, self._state)
             progress.advance(len(texts))
+        if cut := getattr(encoder, "n_cut", 0):
+            logger.warning("%s of %s strings are longer than %r reads, and were cut", cut, len(self), encoder.name)
 
 
 def _read_state(folder: Path) -> dict[str, Any] | None:

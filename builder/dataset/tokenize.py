@@ -22,6 +22,7 @@ from builder.raw import check_columns, count_rows, read_profiles
 from pragmatiq_triton.batch import Token, cu_seqlens
 from pragmatiq_triton.errors import ArtifactError, ConfigError
 from pragmatiq_triton.text_encoders import TextEncoder, create_text_encoder
+from pragmatiq_triton.text_encoders.trust import require_trust
 from pragmatiq_triton.tokenizer import NO_TIME, TokenizerConfig, Vocabulary
 from pragmatiq_triton.tokenizer.config import WITHOUT_MODEL
 from pragmatiq_triton.tokenizer.fields import TextNumbering, cut_tails, encode_fields
@@ -48,13 +49,18 @@ def tokenize(
     *,
     tokenizer_dir: Path | None = None,
     text_model: Path | None = None,
+    trusted: bool | None = None,
     progress: Progress = Silent(),
 ) -> TokenizeSummary:
     """Fit a tokenizer (or take the one in ``tokenizer_dir``), encode ``data`` and embed its distinct strings.
 
+    ``trusted``: whether code may run that the tokenizer names, as of
+    :func:`~pragmatiq_triton.text_encoders.create_text_encoder`.
+
     Raises :class:`DataError` for raw data that breaks the contract, :class:`ConfigError` for settings that do nothing
-    or name no field, :class:`ArtifactError` for a folder ``out`` that holds something else, and
-    :class:`MissingDependencyError` for an encoder's model that cannot be had.
+    or name no field and for code that may not run, :class:`ArtifactError` for a folder ``out`` that holds something
+    else and for a text model that is damaged or does not know the strings, and :class:`MissingDependencyError` for one
+    that cannot be had.
     """
     _check_out(out)
     check_columns(data)
@@ -63,9 +69,11 @@ def tokenize(
     config = vocabulary.config if vocabulary else config or TokenizerConfig()
     if text_model:
         _require_text_model(config)
-    encoder = (
-        create_text_encoder(config.text_encoder_spec, text_model_folder=text_model) if config.embeds_text else None
-    )
+    spec = config.fitted_text_encoder_spec if vocabulary else config.text_encoder_spec
+    encoder = None
+    if config.embeds_text:
+        require_trust(spec, trusted, str(tokenizer_dir or "the settings"))
+        encoder = create_text_encoder(spec, text_model_folder=text_model, trusted=trusted)
     if vocabulary is None:
         progress.stage("Fitting the tokenizer", n_rows)
         vocabulary = fit(data, _pinned(config, encoder), progress)

@@ -12,10 +12,10 @@ from builder.dataset.texts import TextStore
 from builder.runs import Run
 from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.errors import ArtifactError, ConfigError
-from pragmatiq_triton.serving.embedding import ENCODER_FILE
 from pragmatiq_triton.text_encoders import TextEncoderSpec
 from pragmatiq_triton.text_encoders.model_folder import folder_revision
 from pragmatiq_triton.text_encoders.table import read_table, save_table
+from pragmatiq_triton.text_encoders.trust import ENCODER_FILE
 from pragmatiq_triton.tokenizer.config import WITHOUT_MODEL
 
 TABLE = "table"
@@ -36,7 +36,7 @@ def write_text_encoder(
     store = TextStore.load(run.path / "texts") if (run.path / "texts").is_dir() else None
     texts, vectors = _known(store, text_vectors, text_dim)
     save_table(folder / TABLE, texts, vectors)
-    fallback = msgspec.structs.replace(run.vocabulary.config.text_encoder_spec, dim=text_dim)
+    fallback = msgspec.structs.replace(run.vocabulary.config.fitted_text_encoder_spec, dim=text_dim)
     source = text_model or (store.text_model if store else None)
     if text_model and fallback.encoder in WITHOUT_MODEL:
         raise ConfigError(
@@ -76,7 +76,7 @@ def _with_local_model(
     fallback: TextEncoderSpec, source: Path, store: TextStore | None, folder: Path
 ) -> TextEncoderSpec:
     revision = folder_revision(source)
-    if store is not None and store.revision != revision:
+    if store is not None and store.revision.partition(";")[0] != revision:
         raise ArtifactError(
             f"{source}: the run's vectors were computed by revision {store.revision}, this folder is {revision}; "
             "name the folder that `pragmatiq tokenize` used with --text-model"

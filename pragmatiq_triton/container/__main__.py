@@ -15,6 +15,7 @@ from pragmatiq_triton.errors import PragmatiqError
 from pragmatiq_triton.keeper.remains import claim, new_server_id, remove, remove_of_dead_servers
 from pragmatiq_triton.model_folders import model_names
 from pragmatiq_triton.stop_signals import StopSignals
+from pragmatiq_triton.text_encoders.trust import require_trusted_repository
 from pragmatiq_triton.verification import verify
 
 _WANTED_BYTES = 512 * 1024 * 1024
@@ -24,6 +25,7 @@ def serve(extra: Sequence[str]) -> None:
     """Check what can be checked without the server, then run it."""
     settings = Settings.read(os.environ)
     model_names(settings.repository)
+    require_trusted_repository(settings.repository, None)
     if (size := _shared_memory_bytes()) < _WANTED_BYTES:
         _say(f"warning: /dev/shm has {size >> 20} MiB, and requests pass through it: give it 1 GiB (--shm-size=1g)")
     with StopSignals() as signals:

@@ -30,6 +30,7 @@ class Settings:
     have to end after SIGTERM (30); give the container a longer stop timeout than that.
     ``PRAGMATIQ_HTTP_INPUT_BYTES``: the largest HTTP body (64 MiB), where the server has a limit to set.
     ``PRAGMATIQ_SKIP_VERIFICATION``: 1 serves the repository whatever its manifest says (0).
+    ``PRAGMATIQ_TRUST_REMOTE_CODE``: 1 lets code run that came with the repository; without it such a one is refused.
     """
 
     repository: Path = REPOSITORY

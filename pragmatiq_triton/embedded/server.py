@@ -28,6 +28,7 @@ from pragmatiq_triton.keeper.remains import make_regions_private, new_server_id,
 from pragmatiq_triton.model_folders import model_names
 from pragmatiq_triton.processes import OWN_FILES_ONLY, raise_open_files_limit
 from pragmatiq_triton.server_flags import restricted_flags, server_flags
+from pragmatiq_triton.text_encoders.trust import TRUST_VARIABLE, require_trusted_repository
 
 _SERVICES = ("http", "grpc", "metrics")
 _START_ATTEMPTS = 3
@@ -69,10 +70,12 @@ class TritonServer:
         cache_folder: where the models keep event vectors between two starts; by default the process environment says.
         open_apis: which of :data:`~pragmatiq_triton.server_flags.CLOSED_APIS` are open to everyone; nobody has the key
             of the others. By default the models' configs, from which a client learns how many records a request takes.
+        trust_remote_code: the operator's word that code that came with the repository may run; by default the process
+            environment says.
 
     Raises:
         ArtifactError: ``repository`` is not a model repository.
-        ConfigError: ``log_file`` cannot be written.
+        ConfigError: ``log_file`` cannot be written; on start, when the repository would run code unasked.
         MissingDependencyError: no complete server environment.
         ServerError: on start, when the server dies or is not ready in time; the message holds its reason.
     """
@@ -91,6 +94,7 @@ class TritonServer:
         extra_args: Sequence[str] = (),
         cache_folder: Path | None = None,
         open_apis: Collection[str] = ("model-config",),
+        trust_remote_code: bool = False,
     ) -> None:
         self.repository = repository.absolute()
         self._models = model_names(self.repository)
@@ -102,6 +106,9 @@ class TritonServer:
         self._startup_timeout = startup_timeout
         self._extra_args = tuple(extra_args)
         self._variables = {CACHE_FOLDER_VARIABLE: str(cache_folder.absolute())} if cache_folder else {}
+        if trust_remote_code:
+            self._variables[TRUST_VARIABLE] = "1"
+        self._trusted = trust_remote_code or None
         self._open_apis = tuple(open_apis)
         self._id = new_server_id()
         self._started: _Started | None = None
@@ -143,6 +150,7 @@ class TritonServer:
         """
         if self._started is not None:
             raise ServerError(f"the server is already running (pid {self.pid})")
+        require_trusted_repository(self.repository, self._trusted)
         remove_of_dead_servers()
         for attempt in range(1, _START_ATTEMPTS + 1):
             problem = self._launch(stopping)

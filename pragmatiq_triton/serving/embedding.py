@@ -9,15 +9,16 @@ import msgspec
 import numpy as np
 
 from pragmatiq_triton.batch import Float32
-from pragmatiq_triton.errors import ArtifactError, DataError, NotFiniteError
+from pragmatiq_triton.errors import DataError, NotFiniteError
 from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
 from pragmatiq_triton.serving.stage import Reply, Stage, threads_of, whole_number
 from pragmatiq_triton.tensors import TEXT_VECTORS, Arrays, unpack_texts
 from pragmatiq_triton.text_encoders import TextEncoder, TextEncoderSpec, create_text_encoder
 from pragmatiq_triton.text_encoders.cached import CachedTextEncoder
+from pragmatiq_triton.text_encoders.pooling import pooling_of
+from pragmatiq_triton.text_encoders.trust import ENCODER_FILE, read_spec
 from pragmatiq_triton.vector_cache import VectorCache
 
-ENCODER_FILE = "text_encoder.json"
 DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 
 
@@ -43,10 +44,13 @@ class TextEmbedderStage(Stage):
         self._n_requests = 0
 
     @classmethod
-    def load(cls, folder: Path, parameters: dict[str, str]) -> "TextEmbedderStage":
-        """The encoder that export wrote into ``folder``, behind its table of the strings seen in training."""
+    def load(cls, folder: Path, parameters: dict[str, str], trusted: bool | None = None) -> "TextEmbedderStage":
+        """The encoder that export wrote into ``folder``, behind its table of the strings seen in training.
+
+        ``trusted``: as of :func:`~pragmatiq_triton.text_encoders.create_text_encoder`.
+        """
         cache_bytes = whole_number(parameters, "text_cache_bytes", DEFAULT_CACHE_BYTES)
-        return cls(load_text_encoder(folder, parameters), cache_bytes)
+        return cls(load_text_encoder(folder, parameters, trusted), cache_bytes)
 
     def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply], *, counted: bool = True) -> None:
         started = perf_counter()
@@ -104,19 +108,23 @@ class TextEmbedderStage(Stage):
             one.reply({TEXT_VECTORS: one.vectors})
 
 
-def load_text_encoder(folder: Path, parameters: dict[str, str]) -> TextEncoder:
-    """The encoder that export wrote into ``folder``; :class:`ArtifactError` where its settings cannot be read."""
-    try:
-        spec = msgspec.json.decode((folder / ENCODER_FILE).read_bytes(), type=TextEncoderSpec)
-    except (OSError, msgspec.DecodeError) as error:
-        raise ArtifactError(f"{folder / ENCODER_FILE}: expected a text encoder's settings: {error}") from None
+def load_text_encoder(folder: Path, parameters: dict[str, str], trusted: bool | None = None) -> TextEncoder:
+    """The encoder that export wrote into ``folder``.
+
+    :class:`ArtifactError` where its settings cannot be read, :class:`ConfigError` for code that may not run.
+    """
+    spec = _located(read_spec(folder / ENCODER_FILE), folder)
     device = parameters.get("device", "cpu")
-    return create_text_encoder(_located(spec, folder), device=device, threads=threads_of(parameters))
+    return create_text_encoder(spec, device=device, threads=threads_of(parameters), trusted=trusted)
 
 
 def _located(spec: TextEncoderSpec, folder: Path) -> TextEncoderSpec:
-    """The settings with models that lie in ``folder`` named by their full path."""
+    """The settings with models that lie in ``folder`` named by their full path.
+
+    Where an older export did not say how its model pools, it was by the plain mean.
+    """
     fallback = _located(spec.fallback, folder) if spec.fallback else None
     inside = folder / spec.text_model if spec.text_model else None
     text_model = str(inside) if inside and inside.exists() else spec.text_model
-    return msgspec.structs.replace(spec, text_model=text_model, fallback=fallback)
+    pooling = spec.pooling or (pooling_of(None) if spec.encoder == "nemotron" else None)
+    return msgspec.structs.replace(spec, text_model=text_model, fallback=fallback, pooling=pooling)

@@ -10,6 +10,9 @@ import msgspec
 from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.errors import ConfigError
 
+MAX_LENGTH = 512
+"""Tokens of a string that a model reads where nothing else is said."""
+
 
 class TextEncoder(Protocol):
     """A frozen, deterministic map from strings to vectors.
@@ -66,9 +69,14 @@ class TextEncoderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     prefix: str = ""
     """Put in front of every string, as retrieval models expect it (``"passage: "``). It costs its tokens per call."""
 
-    max_length: int = 512
+    max_length: int = MAX_LENGTH
     """Tokens that ``nemotron`` reads of a string; the rest is cut off. Bank text is far shorter than the default;
-    attention costs the square of it, so it also bounds what one hostile string can cost."""
+    attention costs the square of it, so it also bounds what one hostile string can cost. A model with fewer positions
+    cuts at its own limit."""
+
+    pooling: str | None = None
+    """``nemotron``: how a string's tokens become one vector, as ``mean`` or ``cls,normalize``. Not chosen: None follows
+    the model's folder, and a fitted tokenizer's encoder keeps what it was fitted with."""
 
     fallback: TextEncoderSpec | None = None
     """``table``: the encoder for strings that the table lacks. Without one such a string is an error, which keeps

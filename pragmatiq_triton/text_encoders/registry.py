@@ -12,6 +12,7 @@ import numpy as np
 from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.text_encoders.protocol import TextEncoder, TextEncoderSpec
+from pragmatiq_triton.text_encoders.trust import require_trust
 
 
 class TextEncoderFactory(Protocol):
@@ -54,6 +55,7 @@ def create_text_encoder(
     text_model_folder: Path | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    trusted: bool | None = None,
 ) -> TextEncoder:
     """The encoder that ``spec`` describes, ready to encode.
 
@@ -62,14 +64,16 @@ def create_text_encoder(
         text_model_folder: A local model folder in place of ``spec.text_model`` (of the fallback's, where there is one).
         device: A torch device, as ``cpu`` or ``cuda:0``, for encoders that run a model.
         threads: Set torch's intra-op threads, process-wide; left alone if None.
+        trusted: Whether code that ``spec`` names may run; None if it is ``PRAGMATIQ_TRUST_REMOTE_CODE``'s to say.
 
     Raises:
-        ConfigError: No such encoder, or settings that do not fit it.
+        ConfigError: No such encoder, settings that do not fit it, or code that may not run.
         ArtifactError: A model or table that is damaged or not the pinned one.
         MissingDependencyError: A package or a model that is not here.
     """
     if text_model_folder is not None:
         spec = _with_folder(spec, text_model_folder)
+    require_trust(spec, trusted)
     factory = _factory(spec.encoder)
     try:
         inspect.signature(factory).bind(spec, device=device, threads=threads)

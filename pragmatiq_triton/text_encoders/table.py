@@ -178,7 +178,10 @@ def _create(spec: TextEncoderSpec, *, device: str, threads: int | None) -> Table
     if spec.text_model is None:
         raise ConfigError("text encoder 'table': expected text_encoder.text_model to name its .npz file or folder")
     path = Path(spec.text_model)
-    fallback = None if spec.fallback is None else create_text_encoder(spec.fallback, device=device, threads=threads)
+    fallback = None
+    if spec.fallback is not None:
+        # Whoever made the table was asked about the fallback's code too.
+        fallback = create_text_encoder(spec.fallback, device=device, threads=threads, trusted=True)
     table = TableEncoder.load(path, fallback)
     if spec.revision is not None:
         check_revision(path, spec.revision, table.revision)

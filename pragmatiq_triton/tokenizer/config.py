@@ -6,6 +6,7 @@ import msgspec
 
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.text_encoders import TextEncoderSpec
+from pragmatiq_triton.text_encoders.pooling import pooling_of
 from pragmatiq_triton.time_range import PLAUSIBLE
 from pragmatiq_triton.tokenizer.times import timezone_of
 from pragmatiq_triton.tokenizer.values import MISSING_VALUES, ValueRules
@@ -99,6 +100,13 @@ class TokenizerConfig(msgspec.Struct, frozen=True, kw_only=True):
             trust_remote_code=self.trust_remote_code,
             prefix=self.text_prefix,
         )
+
+    @property
+    def fitted_text_encoder_spec(self) -> TextEncoderSpec:
+        """The frozen encoder of a fitted tokenizer, which pools as it did, whatever its model's folder says today."""
+        spec = self.text_encoder_spec
+        pooling = pooling_of(self.text_encoder_revision) if spec.encoder == "nemotron" else None
+        return msgspec.structs.replace(spec, pooling=pooling)
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> "TokenizerConfig":

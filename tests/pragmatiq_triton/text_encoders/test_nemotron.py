@@ -11,6 +11,7 @@ from transformers import AutoModel, AutoTokenizer, LlamaModel, dynamic_module_ut
 from pragmatiq_triton.errors import ArtifactError, ConfigError, MissingDependencyError
 from pragmatiq_triton.text_encoders import TextEncoder, TextEncoderSpec, create_text_encoder, nemotron
 from pragmatiq_triton.text_encoders.model_folder import folder_revision
+from pragmatiq_triton.text_encoders.trust import TRUST_VARIABLE
 
 from .texts import TEXTS
 
@@ -92,6 +93,7 @@ def bidirectional_folder(llama_copy: Path) -> Path:
 def custom_folder(llama_copy: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A model with code of its own: each token's vector is a row of its table."""
     monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setenv(TRUST_VARIABLE, "1")
     (llama_copy / "modeling_own.py").write_text(CUSTOM_CODE, encoding="utf-8")
     settings = {"model_type": "own", "vocab_size": 300, "hidden_size": 4}
     auto_map = {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": "modeling_own.OwnModel"}
@@ -101,14 +103,17 @@ def custom_folder(llama_copy: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     return llama_copy
 
 
-def test_vectors_are_the_mean_of_the_last_hidden_states(minilm: TextEncoder, minilm_folder: Path) -> None:
+def test_the_real_folder_s_vectors_are_mean_pooled_and_of_length_1(minilm: TextEncoder, minilm_folder: Path) -> None:
+    """As its modules.json says."""
     model, tokenizer = AutoModel.from_pretrained(minilm_folder), AutoTokenizer.from_pretrained(minilm_folder)
     padded = tokenizer(TEXTS, padding=True, return_tensors="pt")
     with torch.no_grad():
         states = model(**padded).last_hidden_state
     mask = padded["attention_mask"].unsqueeze(-1)
     expected = (states * mask).sum(1) / mask.sum(1)
-    np.testing.assert_allclose(minilm.encode(TEXTS), expected.numpy(), atol=1e-5)
+    expected /= expected.norm(dim=1, keepdim=True)
+    np.testing.assert_allclose(minilm.encode(TEXTS), expected.numpy(), atol=1e-6)
+    assert minilm.revision == f"{folder_revision(minilm_folder)};mean,normalize,max_length=256"
 
 
 def test_similar_strings_have_similar_vectors(minilm: TextEncoder) -> None:

@@ -11,6 +11,7 @@ from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.errors import ArtifactError, ConfigError
 from pragmatiq_triton.text_encoders import TextEncoderSpec, create_text_encoder, register_text_encoder, registry
 from pragmatiq_triton.text_encoders.table import save_table
+from pragmatiq_triton.text_encoders.trust import TRUST_VARIABLE
 
 OWN_MODULE = """
 import numpy as np
@@ -57,6 +58,7 @@ number = 3
 @pytest.fixture
 def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "own_text_encoders.py").write_text(OWN_MODULE, encoding="utf-8")
+    monkeypatch.setenv(TRUST_VARIABLE, "1")
     monkeypatch.syspath_prepend(tmp_path)
     return "own_text_encoders"
 
@@ -112,7 +114,7 @@ def test_what_is_no_encoder_is_refused_at_once(own_module: str, attribute: str, 
 @pytest.mark.parametrize("path", ["no_such_package.module:Encoder", ":Encoder"])
 def test_an_import_path_that_leads_nowhere(path: str) -> None:
     with pytest.raises(ConfigError, match=r"package\.module:Class"):
-        create_text_encoder(TextEncoderSpec(encoder=path))
+        create_text_encoder(TextEncoderSpec(encoder=path), trusted=True)
 
 
 @pytest.mark.usefixtures("empty_registry")
