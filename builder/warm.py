@@ -10,6 +10,7 @@ import numpy as np
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from builder.dataset.unknown import UnknownValues
 from builder.export.configs import TEXT_EMBEDDER, TOKENIZER
 from builder.export.manifest import read_manifest
 from builder.export.repository import VERSION_FOLDER
@@ -53,11 +54,19 @@ class WarmedScorer:
 
 @dataclass(frozen=True, slots=True)
 class Warmed:
-    """What became of a book: ``refused`` of its ``records`` break the contract, the first as ``first_refusal`` says."""
+    """What became of a book: ``refused`` of its ``records`` break the contract, the first as ``first_refusal`` says.
+
+    ``unknown_values`` of its ``values`` are [UNK] to the tokenizer, ``unknown_shares`` says of which of its fields, and
+    ``warnings`` what that may mean, a line each.
+    """
 
     records: int
     refused: int
     first_refusal: str | None
+    values: int
+    unknown_values: int
+    unknown_shares: dict[str, float]
+    warnings: list[str]
     scorers: dict[str, WarmedScorer]
 
 
@@ -99,7 +108,17 @@ def warm(
     for model in models:
         scorer = Scorer(repository / model / VERSION_FOLDER, threads=threads_of(parameters[model]))
         scorers[model] = _warm(model, parameters[model], folder, book, _EventEncoder(scorer, embedder))
-    return Warmed(book.records, book.refused, book.first_refusal, scorers)
+    unknown = book.unknown
+    return Warmed(
+        records=book.records,
+        refused=book.refused,
+        first_refusal=book.first_refusal,
+        values=unknown.n_values,
+        unknown_values=unknown.n_unknown,
+        unknown_shares=unknown.shares(),
+        warnings=unknown.warnings(),
+        scorers=scorers,
+    )
 
 
 class _Book:
@@ -108,6 +127,7 @@ class _Book:
     def __init__(self, data: Path, users: int | None, tokenizer: CachedTokenizer, progress: Progress) -> None:
         self.records = self.refused = 0
         self.first_refusal: str | None = None
+        self.unknown = UnknownValues(tokenizer.vocabulary)
         self._data = data
         self._users = users
         self._tokenizer = tokenizer
@@ -129,13 +149,17 @@ class _Book:
 
     def _customers(self) -> Iterator[UserFeatures]:
         self.records = self.refused = 0
+        self.unknown = UnknownValues(self._tokenizer.vocabulary)
         for raw in islice(_read(self._data, self._tokenizer.times), self._users):
             self.records += 1
             try:
-                yield self._tokenizer(raw)
+                user = self._tokenizer(raw)
             except RecordError as error:
                 self.refused += 1
                 self.first_refusal = self.first_refusal or f"record {self.records}: {error}"
+            else:
+                self.unknown.add(raw, user)
+                yield user
             self._progress.advance(1)
 
 

@@ -52,7 +52,8 @@ def warm(
         name: f"{of.hits:,} of {of.events:,} events found; {of.entries:,} entries, {of.bytes:,} bytes"
         for name, of in warmed.scorers.items()
     }
-    short = {"records": warmed.records, "refused": warmed.refused, **scorers}
+    unknown = f"{warmed.unknown_values:,} of {warmed.values:,} ({warmed.unknown_values / max(warmed.values, 1):.1%})"
+    short = {"records": warmed.records, "refused": warmed.refused, "values that are [UNK]": unknown, **scorers}
     show(f"Event vectors in {cache_folder}", asdict(warmed) if json else short, json)
     for name, of in warmed.scorers.items():
         if of.evicted:
@@ -62,6 +63,8 @@ def warm(
                 markup=False,
                 highlight=False,
             )
+    for warning in warmed.warnings:
+        stderr.print(f"warning: {warning}", style="yellow")
     if warmed.refused:
         stderr.print(f"{warmed.refused} of {warmed.records} records were refused: {warmed.first_refusal}", style="red")
         raise SystemExit(3)

@@ -97,6 +97,7 @@ class CachedTokenizer:
         times: TimeRange | None = None,
     ) -> None:
         self.config = tokenizer.config
+        self.vocabulary = tokenizer.vocabulary
         self.times = tokenizer.vocabulary.times if times is None else times
         self.totals = Totals()
         self.profiles: RecordCache[KeptProfile] = RecordCache(max_bytes // PROFILES_SHARE)

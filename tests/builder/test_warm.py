@@ -62,10 +62,25 @@ def own(exported_once, tmp_path):
     return Path(shutil.copytree(exported_once, tmp_path / "repository"))
 
 
+def test_another_banks_book_is_told_apart_by_its_fields(exported_once, tmp_path):
+    book = tmp_path / "book.jsonl"
+    fields = {"betrag": "12.5", "merchant": "x", "channel": "Filiale"}
+    events = [{"ts": 10**15 + i, "source": "transaction", "fields": fields} for i in range(20)]
+    book.write_text(json.dumps({"events": events, "attributes": {"country": "GB", "Region": "N"}}), encoding="utf-8")
+    warmed = warm(exported_once, book, tmp_path / "cache")
+    assert (warmed.values, warmed.unknown_values) == (20 * 4 + 2, 20 * 2 + 1)
+    assert warmed.unknown_shares == {"channel": 1.0}
+    strange, unknown = warmed.warnings
+    assert "fitted without these fields" in strange
+    assert "'Region', 'betrag'" in strange
+    assert "100.0% of 'channel'" in unknown
+
+
 def test_a_customer_of_the_book_is_all_hits(repository, ask, tmp_path):
     warmed = warm(repository, BOOK, tmp_path / "cache")
     scorer = warmed.scorers["scorer"]
     assert (warmed.records, warmed.refused, scorer.evicted) == (len(RECORDS), 0, 0)
+    assert 0 < warmed.unknown_values < 0.1 * warmed.values
     assert (scorer.events, scorer.hits) == (N_EVENTS, N_EVENTS)
     assert 0 < scorer.entries <= N_EVENTS
     expected, cold = ask(None)

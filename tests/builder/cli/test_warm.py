@@ -16,6 +16,7 @@ def test_warm_tells_what_is_kept(pragmatiq, repository, tmp_path):
     told = pragmatiq("warm", repository, book, "--cache-folder", cache)
     assert "969 of 969 events found" in told.out
     assert "event_cache_bytes" not in told.err
+    assert "values that are [UNK]" in told.out
 
 
 def test_warm_ends_as_the_help_says(pragmatiq, repository, tmp_path):
