@@ -54,6 +54,7 @@ class Container:
         log_file: standard output and error are written here.
         network: True keeps this machine's network; False leaves loopback alone, so only ``inside`` reaches the server.
         shm_bytes: size of /dev/shm.
+        user: ``UID:GID`` in place of the image's.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Container:
         log_file: Path | None = None,
         network: bool = False,
         shm_bytes: int = 1 << 30,
+        user: str | None = None,
     ) -> None:
         self.image = image
         self.config = image_config(image)
@@ -75,6 +77,7 @@ class Container:
         self._log_file = log_file
         self._network = network
         self._shm_bytes = shm_bytes
+        self._user = user or self.config["User"]
         self._cleanup = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -177,7 +180,7 @@ class Container:
         return f"{setup}exec {shlex.join(self._as_user(root, [*self.config['Entrypoint'], *self._arguments]))}"
 
     def _as_user(self, root: Path, command: Sequence[str]) -> list[str]:
-        user, _, group = self.config["User"].partition(":")
+        user, _, group = self._user.partition(":")
         variables = dict(pair.partition("=")[::2] for pair in self.config["Env"]) | self._variables
         environment = [f"{name}={value}" for name, value in variables.items()]
         drop = ["--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]

@@ -11,7 +11,10 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "pragmatiq-triton"
-CASES = {"default": [], **{case: [CHART / "ci" / f"{case}-values.yaml"] for case in ("full", "gpu", "claim")}}
+CASES = {
+    "default": [],
+    **{case: [CHART / "ci" / f"{case}-values.yaml"] for case in ("full", "gpu", "claim", "openshift")},
+}
 GO_LIBRARIES = Path("/usr/share/gocode")
 RELEASE, NAMESPACE = "fraud", "scoring"
 

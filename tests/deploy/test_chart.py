@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from pragmatiq_client.wire import ROUTING_HEADER
+from pragmatiq_client.headers import ROUTING_HEADER
 from pragmatiq_triton.cache_folder import CACHE_FOLDER_VARIABLE
 from pragmatiq_triton.container.settings import API_KEY_FILE, REPOSITORY, Settings
 from tests.deploy.conftest import (
@@ -165,7 +165,17 @@ def test_drain_seconds_reach_the_server(render):
     assert Settings.read(variables_of(render(drainSeconds=77))).drain_seconds == 77
 
 
-def test_the_images_contract(render, manifests):
+@pytest.mark.parametrize("left", [(), ("runAsUser",), ("runAsUser", "runAsGroup", "fsGroup")])
+def test_users_and_groups_are_values_and_null_leaves_them_to_the_cluster(render, left):
+    ids = {"runAsUser": 1000680000, "runAsGroup": 0, "fsGroup": 1000680000}
+    security = pod_of(render(securityContext={**ids, **dict.fromkeys(left)}))["spec"]["securityContext"]
+    assert {name: security.get(name) for name in ids} == {name: None if name in left else ids[name] for name in ids}
+    assert not set(left) & security.keys()
+    assert security["runAsNonRoot"] is True
+
+
+def test_the_images_contract(render):
+    manifests = render()
     dockerfile = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8").splitlines()
     exposed = [line.split()[1:] for line in dockerfile if line.startswith("EXPOSE")]
     users = [line.split()[1] for line in dockerfile if line.startswith("USER")]

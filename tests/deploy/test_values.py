@@ -54,6 +54,8 @@ def test_a_misspelt_section_is_refused():
         ({"replicaCount": "2"}, "$.replicaCount"),
         ({"resources": {"limits": {"memory": "4 GB"}}}, "$.resources.limits.memory"),
         ({"sharedMemory": {"sizeLimit": 1}}, "$.sharedMemory.sizeLimit"),
+        ({"securityContext": {"runAsUser": 0}}, "$.securityContext.runAsUser"),
+        ({"securityContext": {"fsGroup": "1000"}}, "$.securityContext.fsGroup"),
         ({"gpu": {"count": 0.5}}, "$.gpu.count"),
         ({"drainSeconds": 0}, "$.drainSeconds"),
         ({"extraArgs": ["log-verbose"]}, "$.extraArgs[0]"),

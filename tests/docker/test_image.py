@@ -141,6 +141,19 @@ def test_it_runs_without_rights(cpu_image: str, run_image: Run, repository: Path
     assert touched.stderr.count("Read-only file system") == 2
 
 
+def test_it_runs_under_any_user(cpu_image: str, run_image: Run, repository: Path, tmp_path: Path) -> None:
+    """A cluster assigns a user that the image does not know, in group 0."""
+    container = run_image(
+        cpu_image, repository, user="1000680000:0", variables={"PRAGMATIQ_CACHE_FOLDER": "/tmp/cache"}
+    )
+    until_healthy(container)
+    assert len(ask(container, "grpc", RECORDS, tmp_path)) == len(RECORDS)
+    writable = "import os; print(os.stat('/cache').st_gid, oct(os.stat('/cache').st_mode & 0o070))"
+    found = subprocess.run(container.inside(["python", "-c", writable]), capture_output=True, encoding="utf-8")
+    assert found.stdout == "0 0o70\n"
+    assert container.stop(60) == 0
+
+
 def test_only_health_metadata_and_inference_are_open(
     cpu_image: str, run_image: Run, repository: Path, tmp_path: Path
 ) -> None:
