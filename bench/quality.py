@@ -16,6 +16,7 @@ import msgspec
 from bench.report import machine
 from builder.evaluation import Evaluation
 from builder.evaluation.intervals import Difference, Estimate
+from builder.heads.saved import evaluation_file
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = """\
@@ -97,11 +98,11 @@ def evaluated(data: Data, task: str, method: str, tok: Path, run: Path, work: Pa
     label = data.labelled / "labels" / f"{task}.parquet"
     where = ["--run", run, "--label", label, "--task", task]
     outs = {n_folds: result_folder(run, task, method, n_folds, work) for n_folds in dict.fromkeys((0, folds))}
-    if all((out / "evaluation.json").exists() for out in outs.values()):
+    if all((out / evaluation_file(n_folds)).exists() for n_folds, out in outs.items()):
         return
-    pragmatiq("finetune", tok, *where, "--method", method)
+    pragmatiq("finetune", tok, *where, "--method", method, "--overwrite")
     for n_folds, out in outs.items():
-        pragmatiq("evaluate", tok, *where, "--out", out, "--folds", str(n_folds))
+        pragmatiq("evaluate", tok, *where, "--out", out, "--folds", str(n_folds), "--overwrite")
 
 
 def result_folder(run: Path, task: str, method: str, folds: int, work: Path) -> Path:
@@ -110,7 +111,7 @@ def result_folder(run: Path, task: str, method: str, folds: int, work: Path) -> 
 
 def table(work: Path) -> str:
     """Every evaluation below ``work`` as Markdown, by task and protocol."""
-    files = sorted((work / "results").glob("*/evaluation.json"))
+    files = sorted((work / "results").glob("*/evaluation*.json"))
     results = [msgspec.json.decode(file.read_bytes(), type=Evaluation) for file in files]
     lines = []
     for rows in sorted({_rows(result) for result in results}):

@@ -24,14 +24,14 @@ from builder.finetune.settings import FinetuneSettings
 from builder.finetune.splits import Split, folds
 from builder.heads import Head, load_head
 from builder.heads.lora import load_adapters, merged
-from builder.heads.saved import EVALUATION_FILE, SavedHead
+from builder.heads.saved import SavedHead, evaluation_file
 from builder.network import PragmaNetwork
 from builder.progress import Progress, Silent
 from builder.runs import Run, weights_hash
+from builder.writing import write_errors, write_file
 from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.errors import ArtifactError, ConfigError
 
-REPORT_FILE = "evaluation.html"
 CALIBRATION_SHARE = 0.2
 """Of the users that a fold does not test."""
 
@@ -72,21 +72,26 @@ def evaluate(
     *,
     n_folds: int = 0,
     replicates: int = 1000,
+    overwrite: bool = False,
     progress: Progress = Silent(),
 ) -> Evaluation:
     """Evaluate the head of ``task`` on the test part of ``label_file``, as it was split for fine-tuning, or in folds.
 
     The baselines are fitted to the same rows and calibrated on the same others. ``label_file`` may hold later labels
     than those that the head was fitted to: the users and the date that divide them stay. ``n_folds`` > 0 fits the
-    method anew for each fold of users, on all dates. Writes ``evaluation.json`` and ``evaluation.html`` to ``out``, by
-    default the head's folder.
+    method anew for each fold of users, on all dates. Writes ``evaluation.json`` and ``evaluation.html``, of folds
+    ``evaluation-folds<n>.json`` and ``.html``, to ``out``, by default the head's folder.
 
-    Raises :class:`ConfigError` for a single fold, :class:`ArtifactError` without such a head of this run, and
+    Raises :class:`ConfigError` for a single fold, and before the work where an evaluation of something else would be
+    replaced and ``overwrite`` is false; :class:`ArtifactError` without such a head of this run, and
     :class:`DataError` for labels of another kind and where a part lacks a class.
     """
     if n_folds < 0 or n_folds == 1:
         raise ConfigError(f"{n_folds} folds: expected 2 or more, or 0 for the held-out part")
     case = _case(run, data, label_file, task, progress)
+    out = out or case.folder
+    file, provenance = out / evaluation_file(n_folds), _provenance(case, label_file)
+    replaced = _replaced(file, task, provenance, overwrite)
     if n_folds:
         outcome, cutoff = _cross_validated(case, n_folds), None
         protocol = f"{n_folds}-fold cross-validation by user, all dates"
@@ -111,14 +116,39 @@ def evaluate(
         skipped=case.rows.skipped,
         uncalibrated=columns["uncalibrated"],
         calibration_method=_each(outcome.heads, "calibrator"),
-        provenance=_provenance(case, label_file),
+        provenance=provenance,
         replicates=replicates,
     )
-    out = out or case.folder
-    out.mkdir(parents=True, exist_ok=True)
-    (out / EVALUATION_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(evaluation), indent=1))
-    write_report([evaluation], out / REPORT_FILE)
+    with write_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    write_report([evaluation], report_of(file))
+    write_file(file, msgspec.json.format(msgspec.json.encode(evaluation), indent=1))
+    if replaced:
+        progress.say(replaced)
     return evaluation
+
+
+def report_of(file: Path) -> Path:
+    """The page beside an evaluation's JSON file."""
+    return file.with_suffix(".html")
+
+
+def _replaced(file: Path, task: str, provenance: dict[str, Any], overwrite: bool) -> str | None:
+    """What is to be said of the evaluation that is there; :class:`ConfigError` where it is of something else."""
+    if not file.exists():
+        return None
+    try:
+        found = msgspec.json.decode(file.read_bytes(), type=Evaluation)
+    except (OSError, msgspec.DecodeError):
+        what = "cannot be read as an evaluation"
+    else:
+        if (found.task, found.provenance) == (task, provenance):
+            return f"{file} was there already, of the same head and labels, and was written again"
+        labels, run = (found.provenance.get(name, "unknown") for name in ("labels", "run"))
+        what = f"is the evaluation of task {found.task} of run {run} on {labels}, another head or other labels"
+    if not overwrite:
+        raise ConfigError(f"{file} {what}; --overwrite replaces it, --out FOLDER keeps both")
+    return f"replaced: {file}, which {what}"
 
 
 def _case(run: Run, data: TokenizedDataset, label_file: Path, task: str, progress: Progress) -> _Case:
@@ -220,4 +250,5 @@ def _provenance(case: _Case, label_file: Path) -> dict[str, Any]:
         "fitted_to_labels_sha256": case.head.info["labels_sha256"],
         "tokenizer_hash": case.run.tokenizer_hash,
         "weights_hash": case.head.info["weights_hash"],
+        "head_sha256": SavedHead(case.head, case.folder).sha256,
     }

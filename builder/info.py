@@ -46,13 +46,14 @@ def describe(path: Path | None) -> tuple[str, dict[str, Any], "FieldTable | None
                 "`pragmatiq pretrain ... --resume auto` begins it again",
             }
             return f"Run {path}", without, FieldTable.load(path)
-        run = load_run(path)
+        run, heads = load_run(path), saved_heads(path)
         about = {
             "name": run.name,
             "origin": run.origin,
             "tokenizer_hash": run.tokenizer_hash,
             "text_encoder": run.text_encoder,
-            "tasks": {saved.head.task: saved.head.method for saved in saved_heads(path)},
+            "tasks": {saved.head.task: saved.head.method for saved in heads},
+            "evaluations": {saved.head.task: [file.name for file in saved.evaluation_files] for saved in heads},
             "parameters": sum(parameter.numel() for parameter in run.network.parameters()),
         }
         about |= {**msgspec.to_builtins(run.network.config), **_code(run.vocabulary.config.text_encoder_spec)}

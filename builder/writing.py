@@ -30,6 +30,18 @@ def write_errors(out: Path) -> Iterator[None]:
         raise
 
 
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that is there as a whole or not at all; :class:`OutputError` where it cannot be written."""
+    partial = path.with_name(f".{path.name}.partial")
+    with write_errors(path):
+        try:
+            partial.write_bytes(content)
+            sync(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
 def is_full(path: Path) -> bool:
     """Whether the file system of ``path``, which need not exist, has next to nothing left."""
     place = next((parent for parent in (path, *path.absolute().parents) if parent.exists()), Path("/"))

@@ -54,7 +54,7 @@ def build(case: Case, work: Path) -> Path:
     )  # fmt: skip
     for task, method in case.tasks.items():
         label = case.data / "labels" / f"{task}.parquet"
-        pragmatiq("finetune", tok, "--run", run, "--label", label, "--task", task, "--method", method)
+        pragmatiq("finetune", tok, "--run", run, "--label", label, "--task", task, "--method", method, "--overwrite")
     pragmatiq("export", run, "--out", repository)
     return repository
 

@@ -51,6 +51,9 @@ def finetune_command(
         ),
     ] = None,
     config: Config = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the task's head and its evaluations, if there are any.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Fit a task head on a trained run, calibrate it on held-out users, and save it beside the run.
@@ -68,7 +71,7 @@ def finetune_command(
     settings.require_effect()
     loaded = load_run(run)
     with RichProgress() as progress:
-        head = finetune(loaded, TokenizedDataset(tok), label, task, settings, progress)
+        head = finetune(loaded, TokenizedDataset(tok), label, task, settings, progress, overwrite=overwrite)
     info = head.info
     values: dict[str, Any] = {
         "head": str(head_folder(loaded, task)),
@@ -92,7 +95,11 @@ def evaluate_command(
     task: Task,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for evaluation.json and evaluation.html; default: the head's.", file_okay=False),
+        typer.Option(
+            help="Folder for evaluation.json and evaluation.html (with --folds 5: evaluation-folds5.json and "
+            ".html, beside them); default: the head's.",
+            file_okay=False,
+        ),
     ] = None,
     folds: Annotated[
         int,
@@ -103,6 +110,9 @@ def evaluate_command(
         ),
     ] = 0,
     replicates: Annotated[int, typer.Option(help="Draws of users for the 95 % intervals.", min=40)] = 1000,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an evaluation of another head or of other labels in --out.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Measure a head on rows that it has not seen, against two baselines, with intervals over users.
@@ -114,15 +124,24 @@ def evaluate_command(
     import msgspec
 
     from builder.dataset.store import TokenizedDataset
-    from builder.evaluate import REPORT_FILE, evaluate
+    from builder.evaluate import evaluate, report_of
     from builder.evaluation import verdict_lines
     from builder.finetune.finetune import head_folder
+    from builder.heads.saved import evaluation_file
     from builder.runs import load_run
 
     loaded = load_run(run)
     with RichProgress() as progress:
         result = evaluate(
-            loaded, TokenizedDataset(tok), label, task, out, n_folds=folds, replicates=replicates, progress=progress
+            loaded,
+            TokenizedDataset(tok),
+            label,
+            task,
+            out,
+            n_folds=folds,
+            replicates=replicates,
+            overwrite=overwrite,
+            progress=progress,
         )
     if json:
         show(task, msgspec.to_builtins(result), as_json=True)
@@ -135,4 +154,4 @@ def evaluate_command(
     show(f"{task}: {result.protocol}", rows, as_json=False)
     for line in [*verdict_lines(result), *result.cautions]:
         stderr.print(line, markup=False, highlight=False, soft_wrap=True)
-    stderr.print(f"report: {(out or head_folder(loaded, task)) / REPORT_FILE}")
+    stderr.print(f"report: {report_of((out or head_folder(loaded, task)) / evaluation_file(folds))}")

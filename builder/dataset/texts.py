@@ -64,6 +64,7 @@ class TextStore:
             (folder / "texts.bin").write_bytes(blob)
             np.save(folder / "text_offsets.npy", offsets)
             np.lib.format.open_memmap(folder / "vectors.npy", "w+", np.float32, (len(texts), encoder.dim)).flush()
+            _take_room(folder / "vectors.npy")
             earlier = {**state, "embedded": 0}
         _write_state(folder, {**earlier, "text_model": str(text_model.resolve()) if text_model else None})
         return cls.load(folder)
@@ -97,8 +98,13 @@ class TextStore:
         return Path(self._state["text_model"]) if self._state["text_model"] else None
 
     @property
+    def n_embedded(self) -> int:
+        """Strings whose vectors are there."""
+        return int(self._state["embedded"])
+
+    @property
     def is_complete(self) -> bool:
-        return int(self._state["embedded"]) == len(self)
+        return self.n_embedded == len(self)
 
     def texts(self, first: int = 0, last: int | None = None) -> list[str]:
         """The strings numbered ``first`` to ``last``, in order."""
@@ -165,6 +171,13 @@ class TextStore:
             progress.advance(len(texts))
         if cut := getattr(encoder, "n_cut", 0):
             logger.warning("%s of %s strings are longer than %r reads, and were cut", cut, len(self), encoder.name)
+
+
+def _take_room(file: Path) -> None:
+    """Have the disk set the file's bytes aside: where it is full a write through the mapping kills the process."""
+    with file.open("r+b") as opened:
+        if size := file.stat().st_size:
+            os.posix_fallocate(opened.fileno(), 0, size)
 
 
 def _read_state(folder: Path) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """``pragmatiq tokenize``: a raw data folder becomes a tokenized data set, chunk by chunk."""
 
 import json
+import shutil
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from builder.dataset.store import FORMAT
 from builder.dataset.texts import TextStore
 from builder.progress import Progress, Silent
 from builder.raw import check_columns, count_rows, read_profiles
+from builder.replacing import replaced_folder
 from pragmatiq_triton.batch import Token, cu_seqlens
 from pragmatiq_triton.errors import ArtifactError, ConfigError
 from pragmatiq_triton.text_encoders import TextEncoder, create_text_encoder
@@ -26,6 +28,9 @@ from pragmatiq_triton.text_encoders.trust import require_trust
 from pragmatiq_triton.tokenizer import NO_TIME, TokenizerConfig, Vocabulary
 from pragmatiq_triton.tokenizer.config import WITHOUT_MODEL
 from pragmatiq_triton.tokenizer.fields import TextNumbering, cut_tails, encode_fields
+
+TEXTS = "texts"
+_FOLDERS = ("tokenizer", TEXTS, "users.parquet")
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,29 @@ def tokenize(
     """Fit a tokenizer (or take the one in ``tokenizer_dir``), encode ``data`` and embed its distinct strings.
 
     ``trusted``: whether code may run that the tokenizer names, as of
-    :func:`~pragmatiq_triton.text_encoders.create_text_encoder`.
+    :func:`~pragmatiq_triton.text_encoders.create_text_encoder`. An older data set stays until the
+    new one is complete. Vectors that were computed before an interruption are kept.
 
     Raises :class:`DataError` for raw data that breaks the contract, :class:`ConfigError` for settings that do nothing
     or name no field and for code that may not run, :class:`ArtifactError` for a folder ``out`` that holds something
     else and for a text model that is damaged or does not know the strings, and :class:`MissingDependencyError` for one
     that cannot be had.
     """
-    _check_out(out)
+    with replaced_folder(out, "data set", _require_replaceable, keeps=(TEXTS,), progress=progress) as new:
+        return _write(data, new, out, config, tokenizer_dir, text_model, trusted, progress)
+
+
+def _write(
+    data: Path,
+    new: Path,
+    out: Path,
+    config: TokenizerConfig | None,
+    tokenizer_dir: Path | None,
+    text_model: Path | None,
+    trusted: bool | None,
+    progress: Progress,
+) -> TokenizeSummary:
+    """Write the data set into the folder ``new``, which will be ``out``."""
     check_columns(data)
     n_rows = count_rows(data, "events")
     vocabulary = Vocabulary.load(tokenizer_dir) if tokenizer_dir else None
@@ -79,11 +99,9 @@ def tokenize(
         vocabulary = fit(data, _pinned(config, encoder), progress)
     elif encoder is not None:
         _check_encoder(config, encoder)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "meta.json").unlink(missing_ok=True)
-    vocabulary.save(out / "tokenizer")
+    vocabulary.save(new / "tokenizer")
     progress.stage("Encoding events", n_rows)
-    with _Writer(out, vocabulary) as writer:
+    with _Writer(new, vocabulary) as writer:
         for events in read_event_columns(data, vocabulary.rules, vocabulary.times):
             writer.add_events(events)
             progress.advance(len(events.chunk.ts))
@@ -91,7 +109,9 @@ def tokenize(
             writer.add_profiles(profile_columns(profiles, vocabulary.rules))
         writer.finish()
     if encoder is not None:
-        TextStore.create(out / "texts", writer.texts.texts, encoder, text_model).embed(encoder, progress)
+        _embed(new / TEXTS, out / TEXTS, writer.texts.texts, encoder, text_model, progress)
+    else:
+        shutil.rmtree(new / TEXTS, ignore_errors=True)
     summary = TokenizeSummary(
         users=len(writer.user_ids),
         events=writer.token_offsets.n_rows - 1,
@@ -102,9 +122,34 @@ def tokenize(
         tokenizer_hash=vocabulary.content_hash,
         text_encoder=encoder.name if encoder else None,
     )
-    field_table(writer.fields, vocabulary, fitted=tokenizer_dir is None).save(out)
-    (out / "meta.json").write_text(json.dumps({"format": FORMAT, **asdict(summary)}, indent=1), encoding="utf-8")
+    field_table(writer.fields, vocabulary, fitted=tokenizer_dir is None).save(new)
+    (new / "meta.json").write_text(json.dumps({"format": FORMAT, **asdict(summary)}, indent=1), encoding="utf-8")
     return summary
+
+
+def _embed(
+    new: Path, earlier: Path, texts: list[str], encoder: TextEncoder, text_model: Path | None, progress: Progress
+) -> None:
+    """Write the strings and their vectors to ``new``; those of an interrupted or the ``earlier`` run are kept."""
+    if not new.exists() and earlier.is_dir():
+        try:
+            TextStore.load(earlier).link(new)
+        except ArtifactError:
+            # Not all of them are there; a copy, since new ones are added.
+            shutil.rmtree(new, ignore_errors=True)
+            shutil.copytree(earlier, new)
+    store = TextStore.create(new, texts, encoder, text_model)
+    try:
+        store.embed(encoder, progress)
+    except BaseException:
+        if store.n_embedded:
+            progress.say(
+                f"{store.n_embedded:,} of {len(store):,} vectors are kept in {new}; the same command goes on with the "
+                "rest"
+            )
+        else:
+            shutil.rmtree(new, ignore_errors=True)
+        raise
 
 
 class _Writer:
@@ -185,9 +230,19 @@ class _Writer:
         return self._files.enter_context(ArrayFile(self.out / f"{name}.npy", dtype, row_shape))
 
 
-def _check_out(out: Path) -> None:
-    if out.exists() and any(out.iterdir()) and not (out / "tokenizer").is_dir():
-        raise ArtifactError(f"{out}: expected an empty folder or a tokenized data set to replace; choose another --out")
+def _require_replaceable(place: Path) -> None:
+    """Raise :class:`ArtifactError` unless ``place`` is empty or holds nothing but a tokenized data set."""
+    entries = sorted(entry.name for entry in place.iterdir())
+    if entries and not (place / "tokenizer").is_dir():
+        raise ArtifactError(
+            f"{place}: expected an empty folder or a tokenized data set to replace; choose another --out"
+        )
+    foreign = [name for name in entries if name not in _FOLDERS and not name.endswith((".npy", ".json"))]
+    if foreign:
+        raise ArtifactError(
+            f"{place}: holds {', '.join(foreign[:5])}, which is of no tokenized data set and would be lost; move that "
+            "away, or choose another --out"
+        )
 
 
 def _require_text_model(config: TokenizerConfig) -> None:

@@ -8,6 +8,7 @@ from builder.evaluation.plots import plots, styles
 from builder.evaluation.result import Evaluation
 from builder.evaluation.wording import compared, in_words, number, verdict_lines
 from builder.pages import page_environment
+from builder.writing import write_file
 
 TEMPLATE = "report.html.j2"
 
@@ -33,4 +34,4 @@ def write_report(evaluations: Sequence[Evaluation], path: Path) -> None:
         metrics=METRICS,
         compared=compared,
     )
-    path.write_text(page, encoding="utf-8", newline="\n")
+    write_file(path, page.encode())

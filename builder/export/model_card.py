@@ -37,15 +37,17 @@ def write_model_card(run: Run, manifest: Manifest, heads: Sequence[SavedHead], p
     environment.filters.update(text=_text, code=_code, percent=percent)
     environment.globals["most_fields"] = MOST_FIELDS
     entries = {entry.task: entry for entry in manifest.heads}
+    evaluated = [[_evaluated(file) for file in saved.evaluation_files] for saved in heads]
     tasks = [
         {
             "head": saved.head,
             "calibrator": CALIBRATORS[type(saved.head.calibrator).__name__],
             "entry": entries[saved.head.task],
             "provenance": {name: saved.head.info[name] for name in PROVENANCE if saved.head.info.get(name)},
-            "evaluation": _evaluated(saved),
+            "evaluations": evaluations,
+            "evaluation": evaluations[0] if evaluations else None,
         }
-        for saved in heads
+        for saved, evaluations in zip(heads, evaluated, strict=True)
     ]
     fields = FieldTable.load(run.path)
     page = environment.get_template(TEMPLATE).render(
@@ -54,15 +56,13 @@ def write_model_card(run: Run, manifest: Manifest, heads: Sequence[SavedHead], p
     path.write_text(page, encoding="utf-8", newline="\n")
 
 
-def _evaluated(saved: SavedHead) -> dict[str, Any] | None:
-    """What the card says of a head's evaluation, in words; None before there is one."""
-    if not saved.evaluation_file.exists():
-        return None
+def _evaluated(file: Path) -> dict[str, Any]:
+    """What the card says of an evaluation, in words."""
     # Needs scikit-learn, which an export without evaluations does not.
     from builder.evaluation.metrics import METRICS
     from builder.evaluation.wording import compared, in_words, number
 
-    found = _read_evaluation(saved.evaluation_file)
+    found = _read_evaluation(file)
     columns = {found.candidate: found.metrics[found.candidate], **found.metrics}
     calibration = found.calibration
     return {

@@ -4,7 +4,6 @@
 ``inputs.npz``: what the network made of the labelled rows, for evaluation.
 """
 
-import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,12 +21,14 @@ from builder.finetune.labels import LabelledRows, read_labels
 from builder.finetune.methods import fit_task
 from builder.finetune.settings import FinetuneSettings
 from builder.finetune.splits import Split, split_rows
-from builder.heads import Head, save_head
+from builder.heads import Head, load_head, save_head
 from builder.heads.head import check_task
 from builder.heads.lora import save_adapters
 from builder.heads.saved import HEADS_FOLDER, SavedHead
 from builder.progress import Progress, Silent
+from builder.replacing import replaced_folder
 from builder.runs import Run, weights_hash
+from pragmatiq_triton.errors import ArtifactError, ConfigError
 
 INPUTS_FILE = "inputs.npz"
 
@@ -44,37 +45,48 @@ def finetune(
     task: str,
     settings: FinetuneSettings = FinetuneSettings(),
     progress: Progress = Silent(),
+    *,
+    overwrite: bool = False,
 ) -> Head:
     """Fit the head of ``task`` on the training users of ``label_file``, calibrate it on others, and save it.
 
-    An older head of the task is replaced as a whole. Raises :class:`DataError` for labels that cannot be learnt from
-    and :class:`ArtifactError` for a data set of another tokenizer.
+    With ``overwrite`` an older head of the task is replaced as a whole, with its evaluations. Raises
+    :class:`ConfigError` where there is one and ``overwrite`` is false, :class:`DataError` for labels that cannot be
+    learnt from, :class:`ArtifactError` for a data set of another tokenizer, and :class:`OutputError` where another
+    process fits the task or the head cannot be written.
     """
     check_task(task)
     check_same_tokenizer(run, data)
     rows = read_labels(label_file, data)
     split = split_rows(users_of(data, rows).tolist(), rows, settings.split)
     folder = head_folder(run, task)
-    # Beside the heads, not among them: an interrupted fit is not mistaken for one of them.
-    staging, replaced = run.path / f".{task}.head", run.path / f".{task}.replaced"
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
-    try:
-        fit = fit_task(run, data, rows, split.train, task, settings, staging / INPUTS_FILE, progress)
+
+    def require_free(place: Path) -> None:
+        if any(place.iterdir()) and not overwrite:
+            raise ConfigError(f"{place}: {_described(place, task)}; --overwrite replaces it, another --task keeps both")
+
+    replaced = _described(folder, task) if folder.is_dir() and any(folder.iterdir()) else None
+    with replaced_folder(folder, "head", require_free, progress=progress) as new:
+        fit = fit_task(run, data, rows, split.train, task, settings, new / INPUTS_FILE, progress)
         head = calibrated(fit.head, fit.inputs.rows(split.calibration), settings.seed)
         head = replace(head, info={**head.info, **_provenance(run, label_file, rows, fit.inputs, split, settings)})
-        save_head(head, staging)
+        save_head(head, new)
         if fit.adapters is not None:
-            save_adapters(fit.adapters, SavedHead(head, staging).adapters_file, weights_hash(run.network))
-        folder.parent.mkdir(exist_ok=True)
-        shutil.rmtree(replaced, ignore_errors=True)
-        if folder.exists():
-            folder.rename(replaced)
-        staging.rename(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+            save_adapters(fit.adapters, SavedHead(head, new).adapters_file, weights_hash(run.network))
+    if replaced:
+        progress.say(f"replaced: {replaced}")
     return head
+
+
+def _described(folder: Path, task: str) -> str:
+    """The head that is there, in words."""
+    try:
+        head = load_head(folder)
+    except ArtifactError as error:
+        return f"there is a head of {task} already, which cannot be read ({error})"
+    files = ", ".join(file.name for file in SavedHead(head, folder).evaluation_files)
+    fitted_to = f", fitted to {head.info['label_file']}" if head.info.get("label_file") else ""
+    return f"the head of {task} ({head.method}{fitted_to}){f' with {files}' if files else ', not evaluated'}"
 
 
 def date_of(ts: int | None) -> str | None:

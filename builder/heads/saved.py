@@ -10,6 +10,11 @@ from pragmatiq_triton.errors import ArtifactError
 HEADS_FOLDER, EVALUATION_FILE = "heads", "evaluation.json"
 
 
+def evaluation_file(n_folds: int = 0) -> str:
+    """The name of an evaluation's file: one of its own for each number of folds, 0 for the held-out part."""
+    return f"evaluation-folds{n_folds}.json" if n_folds else EVALUATION_FILE
+
+
 @dataclass(frozen=True, slots=True)
 class SavedHead:
     """A head and the folder that holds it; where it was fitted with adapters, these lie beside it."""
@@ -23,9 +28,10 @@ class SavedHead:
         return self.folder / "lora.safetensors"
 
     @property
-    def evaluation_file(self) -> Path:
-        """There once the head has been evaluated."""
-        return self.folder / EVALUATION_FILE
+    def evaluation_files(self) -> list[Path]:
+        """Those that are there: of the held-out part first, then of folds."""
+        held_out = self.folder / EVALUATION_FILE
+        return [*([held_out] if held_out.exists() else []), *sorted(self.folder.glob("evaluation-folds*.json"))]
 
     @property
     def sha256(self) -> str:
@@ -39,7 +45,9 @@ def saved_heads(run: Path) -> list[SavedHead]:
     Raises :class:`ArtifactError` for a head that is incomplete, damaged or in the folder of another task.
     """
     root = run / HEADS_FOLDER
-    folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    # A name with a dot in front is a fit under way, or what a kill left of one.
+    entries = root.iterdir() if root.is_dir() else ()
+    folders = sorted(path for path in entries if path.is_dir() and not path.name.startswith("."))
     return [SavedHead(_load(folder), folder) for folder in folders]
 
 

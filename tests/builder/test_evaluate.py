@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from builder import evaluate as module
-from builder.evaluate import REPORT_FILE, evaluate
+from builder.evaluate import evaluate, report_of
 from builder.evaluation import Evaluation, measure, verdict_lines
 from builder.finetune import encoding, fitting
 from builder.finetune.classifiers import choose_classifier
@@ -31,6 +31,7 @@ from builder.network import PragmaNetwork
 from builder.runs import load_run, weights_hash
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
 from pragmatiq_triton.scorer import Scorer
+from tests.builder.counting import Counting
 from tests.builder.finetune.customers import (
     CONFIGS,
     Bank,
@@ -144,7 +145,7 @@ def test_twice_the_same_is_the_same_to_the_byte_and_goes_through_json(bank: Bank
     written = {(path / EVALUATION_FILE).read_bytes() for path in (folder, tmp_path / "new" / "folder", tmp_path)}
     assert len(written) == 1
     assert msgspec.json.decode(written.pop(), type=Evaluation) == result
-    report = (folder / REPORT_FILE).read_text(encoding="utf-8")
+    report = report_of(folder / EVALUATION_FILE).read_text(encoding="utf-8")
     assert "churn" in report
     assert f"{result.metrics['probe']['roc_auc'].value:.3f}" in report
 
@@ -161,7 +162,9 @@ def test_later_labels_leave_every_user_in_its_part(bank: Bank, fits: Any, tmp_pa
         "label": [i % 2 for i in range(bank.data.n_users)],
     }
     file = with_rows(tmp_path / "later.parquet", bank.labels["user"], rows)
-    result = evaluate(bank.run, bank.data, file, "churn", tmp_path, **FEW)
+    with pytest.raises(ConfigError, match=r"another head or other labels; --overwrite replaces it, --out FOLDER keeps"):
+        evaluate(bank.run, bank.data, file, "churn", tmp_path, **FEW)
+    result = evaluate(bank.run, bank.data, file, "churn", tmp_path, overwrite=True, **FEW)
     for name in ("fit_baseline", "calibrated"):
         np.testing.assert_array_equal(fits[name][0].users, before[name].users)
         np.testing.assert_array_equal(fits[name][0].inputs.counts, before[name].inputs.counts)
@@ -261,3 +264,25 @@ def test_a_test_part_without_positives_is_named(bank: Bank, fits: Any, tmp_path:
     with pytest.raises(DataError, match="positive"):
         evaluate(bank.run, bank.data, file, "churn", tmp_path, **FEW)
     assert not (tmp_path / EVALUATION_FILE).exists()
+
+
+def test_folds_stand_beside_the_held_out_part_and_repeats_are_said(bank: Bank, tmp_path: Path) -> None:
+    held_out = evaluate(bank.run, bank.data, bank.labels["user"], "churn", tmp_path, **FEW)
+    folded = evaluate(bank.run, bank.data, bank.labels["user"], "churn", tmp_path, n_folds=2, **FEW)
+    names = ("evaluation", "evaluation-folds2")
+    expected = {f"{name}.{kind}" for name in names for kind in ("html", "json")}
+    assert {path.name for path in tmp_path.iterdir()} == expected
+    for name, result in zip(names, (held_out, folded), strict=True):
+        assert msgspec.json.decode((tmp_path / f"{name}.json").read_bytes(), type=Evaluation) == result
+    progress = Counting()
+    evaluate(bank.run, bank.data, bank.labels["user"], "churn", tmp_path, progress=progress, **FEW)
+    assert progress.lines == [
+        f"{tmp_path / 'evaluation.json'} was there already, of the same head and labels, and was written again"
+    ]
+
+
+def test_a_file_that_is_no_evaluation_is_not_overwritten_in_silence(bank: Bank, tmp_path: Path) -> None:
+    (tmp_path / "evaluation.json").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"evaluation\.json cannot be read as an evaluation; --overwrite"):
+        evaluate(bank.run, bank.data, bank.labels["user"], "churn", tmp_path, **FEW)
+    assert (tmp_path / "evaluation.json").read_text(encoding="utf-8") == "mine"

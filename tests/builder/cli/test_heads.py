@@ -196,3 +196,11 @@ def test_options_of_int8_that_do_not_fit_end_with_2(call, bank, tmp_path, argume
     words = [bank.tok if word == "TOK" else word for word in arguments]
     assert message in call("export", bank.run, "--out", tmp_path / "repository", *words, expect=2).text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_head_is_refused_with_2_and_overwrite_replaces_it(call, bank):
+    call("finetune", *options(bank, "second"), "--config", bank.config)
+    done = call("finetune", *options(bank, "second"), "--config", bank.config, expect=2)
+    assert "--overwrite replaces it, another --task keeps both" in done.text
+    done = call("finetune", *options(bank, "second"), "--config", bank.config, "--overwrite")
+    assert "replaced: the head of second (probe, fitted to" in done.text

@@ -53,7 +53,7 @@ def evaluation_of(task, baseline="counts"):
 def card(tmp_path):
     """Writes the card of a run with heads and evaluations, whose files are ``cut``."""
 
-    def write(*heads, evaluations=(), cut=None, origin="upstream", quantization=None, fields=None):
+    def write(*heads, evaluations=(), folded=None, cut=None, origin="upstream", quantization=None, fields=None):
         run = run_with(tmp_path / "run", "bpe", *heads)
         if fields:
             fields.save(run.path)
@@ -61,6 +61,8 @@ def card(tmp_path):
         for evaluation in evaluations:
             file = run.path / "heads" / evaluation.task / "evaluation.json"
             file.write_bytes(msgspec.json.encode(evaluation)[:cut])
+        if folded:
+            file.with_name("evaluation-folds5.json").write_bytes(msgspec.json.encode(folded))
         manifest = Manifest(
             format=FORMAT,
             run=run.name,
@@ -219,3 +221,11 @@ def test_what_int8_costs_is_told(card):
 
 def test_a_card_in_float32_says_nothing_of_precision(card):
     assert "Precision" not in card(probe())
+
+
+def test_folds_stand_beside_the_held_out_part(card, tmp_path):
+    held_out, folded = evaluation_of("churn"), msgspec.structs.replace(evaluation_of("churn"), protocol="5 folds")
+    page = card(probe(**INFO), evaluations=[held_out], folded=folded)
+    assert page.count("Protocol: ") == 2
+    assert page.index(f"Protocol: {held_out.protocol}") < page.index("Protocol: 5 folds")
+    assert page.count("| Metric | Before | After |") == 1

@@ -1,6 +1,7 @@
 """Fine-tuning end to end: what is written, what is refused, and that a failure leaves everything as it was."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +25,8 @@ from builder.heads import Head, load_head
 from builder.heads.lora import load_adapters, merged
 from builder.heads.saved import saved_heads
 from builder.runs import weights_hash
-from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
+from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError, OutputError
+from tests.builder.counting import Counting
 from tests.builder.finetune.customers import (
     CONFIGS,
     Bank,
@@ -130,14 +132,41 @@ def test_a_lora_heads_probabilities_come_from_the_merged_network(bank: Bank, lor
         assert not np.allclose(states[i], alone(base, bank.data, rows, i, 6).numpy(), atol=1e-3)
 
 
-def test_a_head_is_replaced_as_a_whole(bank: Bank) -> None:
+def test_a_second_head_of_a_task_is_refused_or_replaces_the_first_as_a_whole_and_says_so(bank: Bank) -> None:
     finetune(bank.run, bank.data, bank.labels["user"], "again", LORA)
     folder = head_folder(bank.run, "again")
     (folder / "evaluation.json").write_text("{}", encoding="utf-8")
-    finetune(bank.run, bank.data, bank.labels["user"], "again", PROBE)
+    before = files_of(folder)
+    described = f"the head of again (lora, fitted to {bank.labels['user'].name}) with evaluation.json"
+    with pytest.raises(ConfigError) as refused:
+        finetune(bank.run, bank.data, bank.labels["user"], "again", PROBE)
+    assert str(refused.value) == f"{folder}: {described}; --overwrite replaces it, another --task keeps both"
+    assert files_of(folder) == before
+    progress = Counting()
+    finetune(bank.run, bank.data, bank.labels["user"], "again", PROBE, progress, overwrite=True)
+    assert progress.lines == [f"replaced: {described}"]
     assert set(files_of(folder)) == {"head.json", "head.npz", INPUTS_FILE}
     assert load_head(folder).method == "probe"
-    assert not [path.name for path in bank.run.path.iterdir() if "again" in path.name]
+    assert not [path.name for path in folder.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_a_task_that_another_process_fits_is_refused(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, refused = module.fit_task, []
+
+    def fits(*arguments: Any) -> Any:
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "fit_task", fit)
+            with pytest.raises(OutputError, match=rf"process {os.getpid()} is writing this head"):
+                finetune(bank.run, bank.data, bank.labels["user"], "twice", PROBE)
+            refused.append(True)
+            # Other tasks of the run may be fitted meanwhile.
+            finetune(bank.run, bank.data, bank.labels["user"], "beside", PROBE)
+        return fit(*arguments)
+
+    monkeypatch.setattr(module, "fit_task", fits)
+    finetune(bank.run, bank.data, bank.labels["user"], "twice", PROBE)
+    assert refused == [True]
+    assert {"twice", "beside"} <= {saved.head.task for saved in saved_heads(bank.run.path)}
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -155,7 +184,7 @@ def test_a_failure_half_way_leaves_the_older_head_and_nothing_else(
     before = files_of(bank.run.path)
     for task in ("probe", "another"):
         with pytest.raises(error, match=step):
-            finetune(bank.run, bank.data, bank.labels["user"], task, PROBE)
+            finetune(bank.run, bank.data, bank.labels["user"], task, PROBE, overwrite=True)
     assert files_of(bank.run.path) == before
     assert not head_folder(bank.run, "another").exists()
 
