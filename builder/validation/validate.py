@@ -17,6 +17,7 @@ from builder.raw.labels import has_label_columns, label_files
 from builder.raw.parts import find_table, read_table_at
 from builder.validation.gather import Gathered
 from builder.validation.report import Finding, ValidationReport
+from builder.validation.values import ValueCheck
 from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
@@ -35,11 +36,14 @@ def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUS
     keys: Counter[str] = Counter()
     with_events: set[str] = set()
     with_profile: set[str] = set()
+    event_values, profile_values = ValueCheck("events.parquet"), ValueCheck("profiles.parquet")
     try:
         for events in read_events(data, findings=found, times=times):
             _count_events(report, events)
             sources += count_values(events.sources)
             keys += count_values(events.keys)
+            event_values.add_values(events.keys, events.values)
+            event_values.add_users(events.user_ids)
             with_events.update(events.user_ids)
     except DataError as error:
         _add_error(report, data, "events.parquet", error)
@@ -48,6 +52,8 @@ def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUS
     try:
         for profiles in read_profiles(data, findings=found, times=times):
             report.profiles += len(profiles.user_ids)
+            profile_values.add_values(profiles.attribute_keys, profiles.attribute_values)
+            profile_values.add_users(profiles.user_ids)
             with_profile.update(user_id for user_id in profiles.user_ids if user_id is not None)
     except DataError as error:
         _add_error(report, data, "profiles.parquet", error)
@@ -57,6 +63,7 @@ def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUS
             _check_labels(path, found, report, with_events | with_profile if with_events else set(), times)
     except DataError as error:
         _add_error(report, data, "labels", error)
+    report.warnings += [*event_values.findings(), *profile_values.findings()]
     if with_profile and (lacking := with_events - with_profile):
         example = {"user_id": min(lacking)}
         report.warnings.append(Finding("profiles.parquet", "user with events has no profile", len(lacking), example))
@@ -92,6 +99,9 @@ def _check_labels(path: Path, found: Gathered, report: ValidationReport, users: 
     if table is None:
         return
     report.labels[path.stem] = len(table.labels)
+    values = ValueCheck(f"labels/{path.name}")
+    values.add_users(table.users)
+    report.warnings += values.findings()
     code, names = encode(table.users)
     if users:
         unknown = np.array([name is not None and name not in users for name in names])[code]

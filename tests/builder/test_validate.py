@@ -39,7 +39,7 @@ class Folder:
                 "user_id": ["a", "a", "a", "b", "b"],
                 "ts": [HOUR, 2 * HOUR, 3 * HOUR, HOUR, 5 * HOUR],
                 "source": ["app", "transaction", "app", "app", "transaction"],
-                "fields": [[("screen", "home")], [("amount", "1"), ("mcc", "5411")], [], [("screen", None)], []],
+                "fields": [[("screen", "home")], [("amount", "1"), ("mcc", "5411")], [], [("screen", "cards")], []],
             },
             "profiles": {
                 "user_id": ["a", "b", "c"],
