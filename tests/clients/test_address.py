@@ -48,6 +48,8 @@ def test_certificates_turn_encryption_on() -> None:
         ("local host:8001", "expected host:port"),
         ("ftp://localhost:21", "expected host:port"),
         ("http:/localhost:8000", "expected host:port"),
+        ("http://localhost:8000/a b", "expected host:port"),
+        ("http://localhost:8000/é", "expected host:port"),
         ("http://localhost:8000/?a=b", "expected host:port"),
         ("grpc://localhost:8001/scoring", "no path for gRPC"),
         ("http://me:secret@localhost:8000", "send them by headers"),

@@ -4,7 +4,6 @@ import gzip
 import json
 import os
 import signal
-import subprocess
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.serving.processes import stubs
 from pragmatiq_client import (
     DeadlineExceededError,
     InvalidRecordError,
@@ -139,6 +139,25 @@ def test_proxy_variable_is_named_when_the_connection_fails(client: Client, monke
     assert "http_proxy" not in str(caught.value)
 
 
+@pytest.mark.parametrize("client", [("sync", "http"), ("async", "http")], indirect=True, ids="-".join)
+def test_other_machines_are_reached_through_the_proxy(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    asked: list[bytes] = []
+
+    def answer(request: bytes) -> bytes:
+        asked.append(request.partition(b" HTTP")[0])
+        return http_answer(infer_json(request)) if len(asked) == 1 else http_answer(b"<html>denied", "403 Forbidden")
+
+    with answering(answer) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{proxy}")
+        client.connect("scoring.test:8000")
+        assert client.score_one({}).scores == {"fraud": 0.25}
+        with pytest.raises(ProtocolError, match=rf"denied.*http_proxy=http://{proxy} is set"):
+            client.score_one({})
+    assert asked == [b"POST http://scoring.test:8000/v2/models/scoring/infer"] * 2
+
+
 def infer_json(request: bytes) -> bytes:
     """An answer of plain JSON to whatever record."""
     outputs = [
@@ -242,23 +261,13 @@ def test_answer_that_trickles_in_ends_with_the_budget(client: Client) -> None:
         assert time.monotonic() - begun < 5
 
 
-def children(pid: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [int(line) for line in found.stdout.split()]
-
-
 def test_dead_model_process_is_a_server_that_is_away(
     client: Client, repository: Path, environment: ServerEnvironment
 ) -> None:
     with TritonServer(repository, environment=environment, http_port=0, grpc_port=0, metrics_port=0) as server:
         client.connect(server)
         assert client.score_one({"n": 1}).scores["fraud"] == 1.0
-        process = server._process
-        assert process is not None
-        for stub in [pid for child in (process.pid, *children(process.pid)) for pid in children(child)]:
-            command = Path(f"/proc/{stub}/cmdline").read_bytes()
-            if b"python_backend_stub" in command:
-                os.kill(stub, signal.SIGKILL)
+        os.kill(stubs(server.pid)["scoring"], signal.SIGKILL)
         with pytest.raises(ServerUnavailableError, match="a model's process has died"):
             client.score_one({"n": 1}, timeout=2.0)
         client.close_all()

@@ -145,6 +145,14 @@ def test_batch_that_the_server_refuses(client: Client, server: TritonServer) -> 
     assert caught.value.message == str(caught.value)
 
 
+def test_server_whose_batches_became_smaller(client: Client, server: TritonServer) -> None:
+    client.connect(server)
+    client.opened[-1]._scoring._max_batch_size = 9  # as another server's config said
+    answers = client.score([{"n": n} for n in range(20)])
+    assert [answer.scores["fraud"] for answer in answers] == list(range(20))
+    assert answers[0].scores["churn"] == 4.0
+
+
 def test_deadline_covers_the_whole_call(client: Client, server: TritonServer) -> None:
     client.connect(server, timeout=0.3)
     with pytest.raises(DeadlineExceededError, match=r"within 0\.3 s"):

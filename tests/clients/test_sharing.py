@@ -5,11 +5,13 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from pragmatiq_client import AsyncScoringClient, DeadlineExceededError, ScoringClient
-from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_triton.embedded import ServerEnvironment, TritonServer
+from pragmatiq_triton.embedded.ports import reserve_ports
 from tests.clients.between import forwarding
 
 pytestmark = pytest.mark.triton
@@ -102,3 +104,35 @@ def test_async_client_in_two_loops_at_once(server: TritonServer, protocol: str) 
     for thread in threads:
         thread.join()
     assert found == {start: [float(start + n) for n in range(20)] for start in (0, 100)}
+
+
+def test_callers_lose_nothing_over_a_restart(repository: Path, environment: ServerEnvironment) -> None:
+    names = ("http_port", "grpc_port", "metrics_port")
+    options = dict(zip(names, reserve_ports("127.0.0.1", [0, 0, 0]), strict=True))
+    first = TritonServer(repository, environment=environment, extra_args=["--exit-timeout-secs=1"], **options)
+    first.start()
+    clients = [ScoringClient(address(first, protocol), timeout=60.0) for protocol in ("grpc", "http")]
+    over = threading.Event()
+
+    def calls(caller: int) -> list[float]:
+        found = []
+        while not over.is_set():
+            found.append(clients[caller % 2].score_one({"n": caller}).scores["fraud"])
+        return found
+
+    with ThreadPoolExecutor(24) as pool:
+        callers = [pool.submit(calls, caller) for caller in range(24)]
+        try:
+            time.sleep(0.5)
+            first.stop()
+            time.sleep(0.5)
+            with TritonServer(repository, environment=environment, **options):
+                time.sleep(1.5)
+                over.set()
+                found = [caller.result() for caller in callers]
+        finally:
+            over.set()
+            first.stop()
+    assert all(set(answers) == {float(caller)} for caller, answers in enumerate(found))
+    for client in clients:
+        client.close()

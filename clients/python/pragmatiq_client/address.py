@@ -21,6 +21,7 @@ _SCHEMES: dict[str, tuple[Protocol, bool]] = {
     "https": ("http", True),
 }
 _FORMS = "host:port, http://host:port, https://host:port, grpc://host:port or grpcs://host:port"
+_PATH = re.compile(r"[!-~]*")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?")
 
 
@@ -150,7 +151,8 @@ def parse_address(url: str, protocol: Protocol | None, tls: TLS | None) -> Addre
         raise ValueError(f"url: expected {_FORMS}, got {url!r}: {error}") from None
     if parts.username is not None or parts.password is not None:
         raise ValueError("url: expected no user and password in it: send them by headers={'authorization': ...}")
-    if not host or not (_HOST.fullmatch(host) or _is_ipv6(host)) or parts.query or parts.fragment:
+    known = host and (_HOST.fullmatch(host) or _is_ipv6(host)) and _PATH.fullmatch(parts.path)
+    if not host or not known or parts.query or parts.fragment:
         raise ValueError(f"url: expected {_FORMS}, got {url!r}")
     if not port:
         usual = "Triton's are usually 8001 for gRPC and 8000 for HTTP, a gateway's 443"

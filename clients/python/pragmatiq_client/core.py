@@ -4,6 +4,7 @@ The coroutines here run on any :class:`Transport`. A blocking one never suspends
 their end in one step (:func:`run_blocking`) and no code exists twice.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -31,6 +32,8 @@ from pragmatiq_client.wire import (
 )
 
 T = TypeVar("T")
+
+_BATCH_SIZE = re.compile(r"batch-size must be <= (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class Scoring:
         self._timeout = timeout
         self._retries = retries
         self._max_batch_size = max_batch_size
+        self._batch_size_is_given = max_batch_size is not None
         self._headers = headers
 
     async def score(
@@ -125,6 +129,12 @@ class Scoring:
             self._record_failure(going, [bad], error.for_row(bad))
             rest = [row for row in batch if row != bad]
             return [rest, *queue] if rest else queue
+        smaller = _BATCH_SIZE.search(error.text) if isinstance(error, InvalidRecordError) else None
+        if smaller and not self._batch_size_is_given and 1 <= int(smaller.group(1)) < len(batch):
+            # Another server than the one whose config was read.
+            self._max_batch_size = step = int(smaller.group(1))
+            rows = [row for rows in (batch, *queue) for row in rows]
+            return [rows[start : start + step] for start in range(0, len(rows), step)]
         if isinstance(error, InvalidRecordError | ModelFaultError):
             if going.isolate and len(batch) > 1:
                 half = len(batch) // 2
@@ -138,10 +148,19 @@ class Scoring:
     def _record_failure(self, going: _Going, rows: list[int], error: ScoringError) -> None:
         # A record that was never sent has no server.
         url = None if getattr(error, "stage", None) == "client" else self.transport.address.url
-        error = error.at(url, going.request_id)
+        error = self._with_proxy(error).at(url, going.request_id)
         if not going.isolate:
             raise error
         going.results.update(dict.fromkeys(rows, error))
+
+    def _with_proxy(self, error: ScoringError) -> ScoringError:
+        """The error with the proxy that the call went through, where it may be the cause."""
+        proxy = self.transport.proxy
+        if proxy is not None and not isinstance(error, InvalidRecordError | ModelFaultError):
+            known = error.likely_cause
+            if known is None or proxy.cause not in known:
+                error.likely_cause = proxy.cause if known is None else f"{known}; {proxy.cause}"
+        return error
 
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline(self._timeout if timeout is None else check_timeout(timeout))
@@ -192,9 +211,7 @@ class Scoring:
             if deadline.left() > SHORTEST_PAUSE:
                 error.likely_cause = "the server, or a proxy on the way, gave up before this call's time was over"
                 raise
-            exceeded = deadline.exceeded()
-            exceeded.likely_cause = self.transport.proxy.cause if self.transport.proxy else None
-            raise exceeded from error
+            raise deadline.exceeded() from error
 
 
 def check_timeout(timeout: float) -> float:
