@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from builder.cli.console import RichProgress, show, stderr
-from builder.cli.options import Config, Json, TrustRemoteCode
+from builder.cli.options import Config, Json, Threads, TrustRemoteCode
 from builder.settings import read_settings
+from builder.threads import AUTO, set_threads
 
 if TYPE_CHECKING:
     from pragmatiq_triton.time_range import TimeRange
@@ -113,6 +114,7 @@ def tokenize(
         ),
     ] = None,
     trust_remote_code: TrustRemoteCode = False,
+    threads: Threads = AUTO,
     json: Json = False,
 ) -> None:
     """Fit a tokenizer on a raw data folder and encode it; prints what each field holds and what becomes of it.
@@ -132,6 +134,9 @@ def tokenize(
     if config and tokenizer_dir:
         raise ConfigError("--config and --tokenizer-dir exclude each other: a fitted tokenizer carries its settings")
     settings = TokenizerConfig.from_settings(read_settings(config))
+    if settings.embeds_text or tokenizer_dir:
+        # A frozen text model computes.
+        set_threads(threads)
     with RichProgress() as progress:
         summary = run(
             data,

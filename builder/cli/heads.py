@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from builder.cli.console import RichProgress, show, stderr
-from builder.cli.options import Config, Json, Tok
+from builder.cli.options import Config, Json, Threads, Tok
+from builder.threads import AUTO, set_threads
 
 RunFolder = Annotated[
     Path, typer.Option("--run", help="A run, ours or the upstream toolkit's.", exists=True, file_okay=False)
@@ -54,6 +55,7 @@ def finetune_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the task's head and its evaluations, if there are any.")
     ] = False,
+    threads: Threads = AUTO,
     json: Json = False,
 ) -> None:
     """Fit a task head on a trained run, calibrate it on held-out users, and save it beside the run.
@@ -61,6 +63,7 @@ def finetune_command(
     A forecast sees the history strictly before eval_ts; an event is judged by the history up to and including it. No
     user is in two of the training, calibration and test parts, and test labels are later ones where dates allow.
     """
+    set_threads(threads)
     from builder.dataset.store import TokenizedDataset
     from builder.finetune.finetune import finetune, head_folder
     from builder.finetune.settings import FinetuneSettings
@@ -113,6 +116,7 @@ def evaluate_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an evaluation of another head or of other labels in --out.")
     ] = False,
+    threads: Threads = AUTO,
     json: Json = False,
 ) -> None:
     """Measure a head on rows that it has not seen, against two baselines, with intervals over users.
@@ -121,6 +125,7 @@ def evaluate_command(
     category and no attribute), are fitted to the same rows. A difference is called better or
     worse only where its 95 % interval leaves out zero. The numbers go into the model card at the next export.
     """
+    set_threads(threads)
     import msgspec
 
     from builder.dataset.store import TokenizedDataset

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from builder.cli.console import RichProgress, show, stderr
-from builder.cli.options import Config, Json, Tok
+from builder.cli.options import Config, Json, Threads, Tok
 from builder.progress import Progress
+from builder.threads import AUTO, set_threads
 from pragmatiq_triton.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -60,18 +61,21 @@ def pretrain_command(
     resume: Annotated[
         Resume, typer.Option(help="auto: go on from the run's last checkpoint, or start if there is none.")
     ] = Resume.NEVER,
+    threads: Threads = AUTO,
     json: Json = False,
 ) -> None:
     """Pre-train a network by masked-value prediction on CPU or one GPU.
 
     Whether the text branch is on is read from the data set. Metrics go to metrics.jsonl in the run's folder.
     """
+    n_threads = set_threads(threads)
     from builder.dataset.store import TokenizedDataset
     from builder.training import MetricsFile, load_settings, pretrain
 
     overrides = {"model_size": model_size.value if model_size else None, "max_steps": max_steps}
     settings = load_settings(config, {option: value for option, value in overrides.items() if value is not None})
     with RichProgress() as progress:
+        progress.say(f"threads: {n_threads}")
         run = pretrain(TokenizedDataset(tok), settings, runs_root, name, resume.value, progress)
     show(f"Run {run}", {"run": str(run), **MetricsFile(run / "metrics.jsonl").last()}, json)
     if not json:

@@ -19,3 +19,12 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", help="YAML with settings; an unknown one is an error.", exists=True, dir_okay=False),
 ]
+Threads = Annotated[
+    str,
+    typer.Option(
+        "--threads",
+        help="Threads to compute with: a number, or auto for as many as cores are idle now (OMP_NUM_THREADS, if set). "
+        "On cores that others use too, more threads are slower.",
+        metavar="N|auto",
+    ),
+]

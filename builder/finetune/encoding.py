@@ -17,10 +17,10 @@ from builder.finetune.labels import LabelledRows
 from builder.network import PragmaNetwork
 from builder.progress import Progress
 from builder.runs import Run, weights_hash
+from builder.threads import threads
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.finite import require_finite
 from pragmatiq_triton.scorer import Scorer
-from pragmatiq_triton.serving.stage import threads_of
 from pragmatiq_triton.tokenizer import Tokenizer
 
 
@@ -64,10 +64,10 @@ def encode_rows(
 
 @contextmanager
 def exported(network: PragmaNetwork) -> Iterator[Scorer]:
-    """The network on ONNX Runtime, on every core."""
+    """The network on ONNX Runtime, on as many threads as :mod:`builder.threads` says."""
     with tempfile.TemporaryDirectory(prefix="pragmatiq-") as folder:
         export_graphs(network, Path(folder))
-        yield Scorer(Path(folder), threads=threads_of({}))
+        yield Scorer(Path(folder), threads=threads())
 
 
 def _key(
