@@ -50,6 +50,8 @@ def _mapping(value: Any, path: str) -> dict[str, Any]:
         return value.to_dict()
     if not isinstance(value, Mapping):
         raise UnreadableValueError(path, f"expected a mapping, got {_name(value)}")
+    if type(value) is dict and all(type(key) is str and key.isascii() for key in value):
+        return value
     members: dict[str, Any] = {}
     for key, member in value.items():
         name = _key(key, path)
@@ -84,9 +86,10 @@ def _each(values: Any, path: str, convert: Callable[[Any, str], Any]) -> Any:
 
 
 def _event(event: Any, path: str) -> dict[str, Any]:
-    convert = {"ts": _moment, "fields": _fields}
-    members = _mapping(event, path)
-    return {name: convert.get(name, _any)(value, _member(path, name)) for name, value in members.items()}
+    return {
+        name: value if type(value) is int else _EVENT.get(name, _any)(value, _member(path, name))
+        for name, value in _mapping(event, path).items()
+    }
 
 
 def _milestone(milestone: Any, path: str) -> dict[str, Any]:
@@ -97,7 +100,18 @@ def _milestone(milestone: Any, path: str) -> dict[str, Any]:
 def _fields(fields: Any, path: str) -> dict[str, Any] | None:
     if fields is None:
         return None
-    return {name: _scalar(value, _member(path, name)) for name, value in _mapping(fields, path).items()}
+    return {
+        name: value if _is_plain(value) else _scalar(value, _member(path, name))
+        for name, value in _mapping(fields, path).items()
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is JSON as it is; most values are, and need no path."""
+    kind = type(value)
+    if kind is str:
+        return bool(value.isascii())
+    return kind is int or kind is bool or value is None or (kind is float and math.isfinite(value))
 
 
 def _user_id(value: Any, path: str) -> Any:
@@ -131,6 +145,9 @@ def _moment(value: Any, path: str) -> Any:
         return _text(str(value), path)  # the server's to refuse, with its own words
     problem = f"expected a datetime with a time zone, a date or whole microseconds, got {_name(value)} {value!r:.80}"
     raise UnreadableValueError(path, problem)
+
+
+_EVENT: dict[str, Callable[[Any, str], Any]] = {"ts": _moment, "fields": _fields}
 
 
 def _any(value: Any, path: str, depth: int = 0) -> Any:
