@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from builder.export.repository import export_repository
 from builder.runs import load_run
 from pragmatiq_triton.embedded import TritonServer
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("pragmatiq", deadline=None)
+hypothesis.settings.load_profile("pragmatiq")
 
 UPSTREAM = Path(__file__).parent / "data" / "upstream"
 RECORDS = (UPSTREAM / "records.jsonl").read_bytes().splitlines()

@@ -187,7 +187,8 @@ class _Writer:
     def add_events(self, events: EncodableEvents) -> None:
         chunk, n_fields = events.chunk, int(events.field_counts.sum())
         texts = self.texts if self.vocabulary.config.embeds_text else None
-        fields = encode_fields(events.columns, n_fields, self.vocabulary, texts)
+        most = self.vocabulary.config.max_event_tokens
+        fields = encode_fields(events.columns, n_fields, self.vocabulary, texts, most)
         self.fields.add_events(events, fields)
         lengths = np.add.reduceat(fields.counts, cu_seqlens(events.field_counts)[:-1])
         kept, lengths = cut_tails(lengths, self.vocabulary.config.max_event_tokens)
@@ -203,7 +204,8 @@ class _Writer:
 
     def add_profiles(self, profiles: EncodableProfiles) -> None:
         chunk, times = profiles.chunk, profiles.item_times
-        items = encode_fields(profiles.columns, len(times), self.vocabulary, None)
+        most = self.vocabulary.config.profile_reach
+        items = encode_fields(profiles.columns, len(times), self.vocabulary, None, most)
         self.fields.add_profiles(profiles, items)
         self._item_offsets.append(cu_seqlens(items.counts)[1:] + self._profile.n_rows)
         self._profile.append(items.tokens[:, : Token.TEXT])

@@ -1,6 +1,7 @@
 """The second stage, in embed repositories: distinct strings become their frozen vectors."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -9,9 +10,10 @@ import msgspec
 import numpy as np
 
 from pragmatiq_triton.batch import Float32
-from pragmatiq_triton.errors import DataError, NotFiniteError
+from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
-from pragmatiq_triton.serving.stage import Reply, Stage, threads_of, whole_number
+from pragmatiq_triton.serving.stage import Answer, Reply, Stage, threads_of, whole_number
+from pragmatiq_triton.serving.turns import TURN_SECONDS, Turns, Work
 from pragmatiq_triton.tensors import TEXT_VECTORS, Arrays, unpack_texts
 from pragmatiq_triton.text_encoders import TextEncoder, TextEncoderSpec, create_text_encoder
 from pragmatiq_triton.text_encoders.cached import CachedTextEncoder
@@ -20,6 +22,10 @@ from pragmatiq_triton.text_encoders.trust import ENCODER_FILE, read_spec
 from pragmatiq_triton.vector_cache import VectorCache
 
 DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
+
+PIECE_OF_WORK = 2048
+MOST_STRINGS = 64
+"""Bytes and strings that the encoder is given in one go, if it is not one string: about 500 tokens of a text model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +41,16 @@ class TextEmbedderStage(Stage):
     """Reads ``texts`` uint8 [users, n_bytes] and ``text_offsets`` int32 [users, n_texts + 1].
 
     Strings that came lately, up to ``cache_bytes`` of them, are not looked up or computed again. Requests whose strings
-    are all known are answered before the encoder is asked for the others.
+    are all known are answered at once; the others take turns, a few strings at a time.
     """
 
     def __init__(self, encoder: TextEncoder, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self._encoder = CachedTextEncoder(encoder, VectorCache(encoder.dim, cache_bytes))
+        self._turns = Turns()
+        self._is_slow = False
         self._seconds = {"lookup": 0.0, "encode": 0.0}
         self._n_requests = 0
+        self._counting = threading.Lock()
 
     @classmethod
     def load(cls, folder: Path, parameters: dict[str, str], trusted: bool | None = None) -> "TextEmbedderStage":
@@ -53,25 +62,26 @@ class TextEmbedderStage(Stage):
         return cls(load_text_encoder(folder, parameters, trusted), cache_bytes)
 
     def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply], *, counted: bool = True) -> None:
-        started = perf_counter()
-        opened: list[_Open] = []
         for request, reply in zip(requests, replies, strict=True):
+            started = perf_counter()
             try:
                 one = self._look_up(request, reply)
-            except DataError as error:
+            except Exception as error:
                 reply(error)
                 continue
+            looked_up = perf_counter()
             if one.missing:
-                opened.append(one)
+                # A slow encoder is not waited for here, where requests come whose strings are known.
+                (self._turns.later if self._is_slow else self._turns.run)(self._work(one, looked_up, counted))
             else:
                 reply({TEXT_VECTORS: one.vectors})
-        looked_up = perf_counter()
-        if opened:
-            self._answer(opened)
-        if counted:
-            self._seconds["lookup"] += looked_up - started
-            self._seconds["encode"] += perf_counter() - looked_up
-            self._n_requests += len(requests)
+            if counted:
+                with self._counting:
+                    self._seconds["lookup"] += looked_up - started
+                    self._n_requests += 1
+
+    def close(self) -> None:
+        self._turns.close()
 
     def samples(self) -> list[Sample]:
         return [
@@ -88,24 +98,52 @@ class TextEmbedderStage(Stage):
                 missing.setdefault(texts[row], []).append((user, row))
         return _Open(reply, vectors, missing)
 
-    def _answer(self, opened: list[_Open]) -> None:
-        """Encode the strings of all at once; where that fails, those of each, so that the others are answered."""
-        texts = list({text: None for one in opened for text in one.missing})
+    def _work(self, one: _Open, looked_up: float, counted: bool) -> Work:
+        """Encodes what is missing, a few strings at a time, and answers."""
+        answer: Answer = {TEXT_VECTORS: one.vectors}
         try:
-            vectors = dict(zip(texts, self._encoder.encode(texts), strict=True))
-        except (DataError, NotFiniteError, UnicodeDecodeError) as error:
-            if len(opened) > 1:
-                for one in opened:
-                    self._answer([one])
-            else:
-                is_utf8 = not isinstance(error, UnicodeDecodeError)
-                opened[0].reply(error if is_utf8 else DataError(f"texts: expected UTF-8: {error}"))
-            return
-        for one in opened:
-            for text, places in one.missing.items():
-                for place in places:
-                    one.vectors[place] = vectors[text]
-            one.reply({TEXT_VECTORS: one.vectors})
+            for texts in _pieces_of_work(self._still_missing(one, looked_up)):
+                started = perf_counter()
+                for text, vector in zip(texts, self._encoder.encode(texts), strict=True):
+                    for place in one.missing[text]:
+                        one.vectors[place] = vector
+                self._is_slow = perf_counter() - started > TURN_SECONDS
+                yield
+        except UnicodeDecodeError as error:
+            answer = DataError(f"texts: expected UTF-8: {error}")
+        except Exception as error:
+            answer = error
+        if counted:
+            with self._counting:
+                self._seconds["encode"] += perf_counter() - looked_up
+        one.reply(answer)
+
+    def _still_missing(self, one: _Open, looked_up: float) -> list[bytes]:
+        """The strings without a vector: fewer than when they were looked up, if others had their turn since."""
+        texts = [*one.missing]
+        if perf_counter() - looked_up < TURN_SECONDS:
+            return texts
+        vectors = np.zeros((len(texts), self._encoder.dim), np.float32)
+        rows = set(self._encoder.known(texts, vectors).tolist())
+        for row, text in enumerate(texts):
+            if row not in rows:
+                for place in one.missing[text]:
+                    one.vectors[place] = vectors[row]
+        return [texts[row] for row in sorted(rows)]
+
+
+def _pieces_of_work(texts: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """The strings, so many at a time as have about ``PIECE_OF_WORK`` bytes."""
+    piece: list[bytes] = []
+    total = 0
+    for text in texts:
+        if piece and (total + len(text) > PIECE_OF_WORK or len(piece) == MOST_STRINGS):
+            yield piece
+            piece, total = [], 0
+        piece.append(text)
+        total += len(text)
+    if piece:
+        yield piece
 
 
 def load_text_encoder(folder: Path, parameters: dict[str, str], trusted: bool | None = None) -> TextEncoder:

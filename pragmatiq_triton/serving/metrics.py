@@ -51,7 +51,8 @@ METRICS = {
     "pragmatiq_tokens_total": Description("counter", "Tokens of the events read"),
     "pragmatiq_unknown_tokens_total": Description("counter", "Tokens of events whose key or value is [UNK]"),
     "pragmatiq_truncations_total": Description(
-        "counter", "What the network does not see for its limits, by part: events, event_tokens, profile_tokens"
+        "counter",
+        "What the network does not see for its limits, by part: events, event_tokens, profile_tokens, text_characters",
     ),
     "pragmatiq_score_bucket": Description("counter", "Scores of at most the label le, by task: a histogram's buckets"),
     "pragmatiq_scores_total": Description("counter", "Scores given, by task"),

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pragmatiq_triton.cpus import usable_cpus
-from pragmatiq_triton.errors import ConfigError, DataError, NotFiniteError, PragmatiqError, StoppingError
+from pragmatiq_triton.errors import ConfigError, DataError, NotFiniteError, PragmatiqError, StoppingError, printable
 from pragmatiq_triton.serving.canary import is_canary
 from pragmatiq_triton.serving.metrics import MetricsPublisher, Sample
 from pragmatiq_triton.serving.own_memory import make_own_region_private
@@ -28,6 +28,9 @@ Answer = Tensors | Exception
 Reply = Callable[[Answer], None]
 """Answers one request, once, from any thread."""
 
+MOST_MESSAGE_CHARACTERS = 900
+"""Of an error's message; what repeats a caller's data is cut where it is made."""
+
 GRACE_SECONDS = 0.01
 """How long an execution waits for its answers: longer than a history takes whose events are known, shorter than a
 caller behind it would notice."""
@@ -35,6 +38,9 @@ caller behind it would notice."""
 
 class Stage(ABC):
     """One model of the ensemble."""
+
+    grace_seconds = GRACE_SECONDS
+    """How long an execution waits for what :meth:`submit` has not answered yet."""
 
     @abstractmethod
     def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply], *, counted: bool = True) -> None:
@@ -119,43 +125,61 @@ class StageModel(ABC):
     def execute(self, requests: list[Any]) -> list[Any] | None:
         canaries = [is_canary(request) for request in requests]
         execution = _Execution(requests, canaries, self.response)
-        try:
-            arrays = [
-                {name: self._pb.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
-                for request in requests
-            ]
-            for counted in (True, False):
-                rows = [row for row, canary in enumerate(canaries) if canary is not counted]
-                if rows:
-                    replies = [execution.replies[row] for row in rows]
-                    self._stage.submit([arrays[row] for row in rows], replies, counted=counted)
-        except Exception as error:
-            for reply in execution.replies:
-                reply(error)
-        return execution.responses(GRACE_SECONDS)
+        for counted in (True, False):
+            arrays, replies = [], []
+            for request, canary, reply in zip(requests, canaries, execution.replies, strict=True):
+                if canary is not counted:
+                    try:
+                        arrays.append(self._arrays(request))
+                    except Exception as error:
+                        reply(error)
+                    else:
+                        replies.append(reply)
+            if replies:
+                try:
+                    self._stage.submit(arrays, replies, counted=counted)
+                except Exception as error:
+                    # Stages answer each request on its own; this is for those that a fault of ours left open.
+                    for reply in replies:
+                        reply(error)
+        return execution.responses(self._stage.grace_seconds)
+
+    def _arrays(self, request: Any) -> Arrays:
+        tensors = {name: self._pb.get_input_tensor_by_name(request, name) for name in self._inputs}
+        return {name: tensor.as_numpy() for name, tensor in tensors.items()}
 
     def finalize(self) -> None:
         self._stage.close()
         self._metrics.stop()
 
     def response(self, answer: Answer, canary: bool) -> Any:
-        """The answer as Triton's, to a canary or to a caller."""
-        pb = self._pb
-        if isinstance(answer, DataError):
-            self._count("refused", canary)
-            return pb.InferenceResponse(error=pb.TritonError(f"{self.name}: {answer}", pb.TritonError.INVALID_ARG))
-        if isinstance(answer, StoppingError):
-            self._count("stopping", canary)
-            return pb.InferenceResponse(error=pb.TritonError(f"{self.name}: {answer}", pb.TritonError.UNAVAILABLE))
-        if isinstance(answer, Exception):
-            self._count("failed", canary)
-            what = type(answer).__name__
-            pb.Logger.log_error(f"{self.name}: {what}: {answer}")
-            what = str(answer) if isinstance(answer, NotFiniteError) else what
-            failure = pb.TritonError(f"{self.name}: internal error: {what}", pb.TritonError.INTERNAL)
-            return pb.InferenceResponse(error=failure)
-        self._count("answered", canary)
-        return pb.InferenceResponse([pb.Tensor(name, np.ascontiguousarray(array)) for name, array in answer.items()])
+        """The answer as Triton's, to a canary or to a caller; one that cannot be sent becomes an error."""
+        if not isinstance(answer, Exception):
+            try:
+                response = self._pb.InferenceResponse(
+                    [self._pb.Tensor(name, np.ascontiguousarray(array)) for name, array in answer.items()]
+                )
+            except Exception as error:
+                answer = error
+            else:
+                self._count("answered", canary)
+                return response
+        outcome, code, problem = self._outcome_of(answer)
+        self._count(outcome, canary)
+        # Triton's gRPC endpoint answers with another error where the message is too long.
+        message = printable(f"{self.name}: {problem}", MOST_MESSAGE_CHARACTERS)
+        return self._pb.InferenceResponse(error=self._pb.TritonError(message, code))
+
+    def _outcome_of(self, error: Exception) -> tuple[str, Any, str]:
+        """How an error is counted, its code, and what its caller is told; a fault of ours is logged."""
+        codes = self._pb.TritonError
+        if isinstance(error, DataError):
+            return "refused", codes.INVALID_ARG, str(error)
+        if isinstance(error, StoppingError):
+            return "stopping", codes.UNAVAILABLE, str(error)
+        what = type(error).__name__
+        self._pb.Logger.log_error(printable(f"{self.name}: {what}: {error}", MOST_MESSAGE_CHARACTERS))
+        return "failed", codes.INTERNAL, f"internal error: {error if isinstance(error, NotFiniteError) else what}"
 
     def _count(self, outcome: str, canary: bool) -> None:
         with self._counting:

@@ -1,6 +1,6 @@
 """The first stage: raw JSON records become tokens, times, fingerprints and distinct strings."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import cast, get_args
@@ -15,6 +15,7 @@ from pragmatiq_triton.fingerprints import Fingerprints, secret
 from pragmatiq_triton.records import RecordLimits
 from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
 from pragmatiq_triton.serving.stage import Answer, Reply, Stage, whole_number
+from pragmatiq_triton.serving.turns import Turns, Work
 from pragmatiq_triton.tensors import RECORD, Arrays, pack_texts, pack_users
 from pragmatiq_triton.tokenizer import Tokenizer
 from pragmatiq_triton.tokenizer.cached import CachedTokenizer
@@ -22,13 +23,22 @@ from pragmatiq_triton.tokenizer.features import FeatureLevel
 
 DEFAULT_CACHE_BYTES = 128 * 1024 * 1024
 
+LONG_BYTES = 256 * 1024
+"""Of a request's records from which on it waits for its turn: cutting it at its events takes a millisecond."""
+
 
 class TokenizerStage(Stage):
-    """Reads ``record`` BYTES [users, 1]; takes none any more once the server stops, as ``drain`` says."""
+    """Reads ``record`` BYTES [users, 1]; takes none any more once the server stops, as ``drain`` says.
+
+    Requests are answered one after the other; those that take longer than a few milliseconds take turns.
+    """
+
+    grace_seconds = 0.0
 
     def __init__(self, tokenizer: CachedTokenizer, drain: Drain = Drain()) -> None:
         self._tokenizer = tokenizer
         self._drain = drain
+        self._turns = Turns()
         self._seconds = {"read": 0.0, "tokenize": 0.0, "pack": 0.0}
         self._n_requests = 0
 
@@ -40,7 +50,14 @@ class TokenizerStage(Stage):
     def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply], *, counted: bool = True) -> None:
         stopping = StoppingError("the server is stopping: ask another one") if self._drain else None
         for request, reply in zip(requests, replies, strict=True):
-            reply(stopping or self._answer(request, counted))
+            if stopping:
+                reply(stopping)
+                continue
+            is_long = sum(map(len, request[RECORD].reshape(-1))) > LONG_BYTES
+            (self._turns.later if is_long else self._turns.run)(self._work(request, reply, counted))
+
+    def close(self) -> None:
+        self._turns.close()
 
     def samples(self) -> list[Sample]:
         totals = self._tokenizer.totals
@@ -48,10 +65,13 @@ class TokenizerStage(Stage):
             "events": totals.cut_events,
             "event_tokens": totals.cut_event_tokens,
             "profile_tokens": totals.cut_profile_tokens,
+            "text_characters": totals.unread_characters,
         }
+        pieces = self._tokenizer.pieces
         return [
             *cache_samples("records", self._tokenizer.events),
             *cache_samples("profiles", self._tokenizer.profiles),
+            *(cache_samples("pieces", pieces) if pieces is not None else []),
             Sample("pragmatiq_events_total", totals.events),
             Sample("pragmatiq_tokens_total", totals.tokens),
             Sample("pragmatiq_unknown_tokens_total", totals.unknown_tokens),
@@ -59,20 +79,34 @@ class TokenizerStage(Stage):
             *time_samples("stage", self._seconds, dict.fromkeys(self._seconds, self._n_requests)),
         ]
 
-    def _answer(self, request: Arrays, counted: bool) -> Answer:
+    def _work(self, request: Arrays, reply: Reply, counted: bool) -> Work:
+        """Answers ``request``; whatever a record brings about stays with its request."""
+        try:
+            answer: Answer = yield from self._answer(request, counted)
+        except Exception as error:
+            answer = error
+        reply(answer)
+
+    def _answer(self, request: Arrays, counted: bool) -> Generator[None, None, Answer]:
+        raws = request[RECORD].reshape(-1)
+        if not len(raws):
+            return RecordError(RECORD, "expected at least one record, got none")
         users: list[UserFeatures] = []
         seconds = dict.fromkeys(self._seconds, 0.0)
-        for row, raw in enumerate(request[RECORD].reshape(-1)):
+        for row, raw in enumerate(raws):
             started = perf_counter()
             # Not cut, it is read whole, past the caches that would count it.
             split = self._tokenizer.split(raw) if counted else None
             read = perf_counter()
+            if len(raw) > LONG_BYTES:
+                yield
             try:
-                users.append(self._tokenizer.tokenize(raw, split))
+                users.append((yield from self._tokenizer.steps(raw, split)))
             except RecordError as error:
                 return RecordError(f"row {row}: {error.path}", error.problem)
             seconds["read"] += read - started
             seconds["tokenize"] += perf_counter() - read
+            yield
         started = perf_counter()
         answer = pack_users(users)
         if self._tokenizer.config.embeds_text:

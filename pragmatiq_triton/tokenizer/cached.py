@@ -1,6 +1,6 @@
 """The tokenizer as a server needs it: what a caller sends again is looked up, not encoded again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from sys import getsizeof
@@ -26,17 +26,33 @@ from pragmatiq_triton.records import (
 from pragmatiq_triton.time_range import TimeRange
 from pragmatiq_triton.tokenizer.assemble import EncodedRecord
 from pragmatiq_triton.tokenizer.moment import encoded_before
-from pragmatiq_triton.tokenizer.raw_record import UNREADABLE, SplitRecord, split_record
+from pragmatiq_triton.tokenizer.raw_record import UNREADABLE, RawEvent, SplitRecord, split_record
 from pragmatiq_triton.tokenizer.record_cache import RecordCache
 from pragmatiq_triton.tokenizer.tokenizer import EncodedProfile, Tokenizer, number_texts
-from pragmatiq_triton.tokenizer.vocabulary import UNK
+from pragmatiq_triton.tokenizer.vocabulary import UNK, Vocabulary
 from pragmatiq_triton.vector_cache import as_numbers
 
 PROFILES_SHARE = 8
 """One byte in so many of the cache's is for profiles."""
 
-_HEADER = np.dtype([("key", np.uint64, 2), ("tokens", np.int32), ("uncut", np.int32), ("unknown", np.int32)])
-"""Of an event: its fingerprint; its tokens, as they would be without the cut, and those that are [UNK]."""
+PIECES_SHARE = 8
+"""One byte in so many is for the BPE pieces of texts, where there are some."""
+
+PIECE_OF_WORK = 16 * 1024
+"""Bytes of new events that are encoded in one go: a few milliseconds, 16 where every text is new and in no language."""
+
+_EVENT_WORK = 64
+"""What an event costs beside its bytes, in bytes."""
+
+_HEADER = np.dtype(
+    [("key", np.uint64, 2), ("tokens", np.int32), ("uncut", np.int32), ("unknown", np.int32), ("unread", np.int32)]
+)
+"""Of an event: its fingerprint; its tokens, as they would be without the cut, and those that are [UNK]; characters of
+texts that were not read."""
+
+
+Steps = Generator[None, None, UserFeatures]
+"""Work on one record; between two pieces of it others may have their turn."""
 
 
 class KeptEvent(msgspec.Struct, frozen=True, gc=False):
@@ -78,6 +94,7 @@ class Totals:
     cut_events: int = 0
     cut_event_tokens: int = 0
     cut_profile_tokens: int = 0
+    unread_characters: int = 0
 
 
 class CachedTokenizer:
@@ -100,8 +117,10 @@ class CachedTokenizer:
         self.vocabulary = tokenizer.vocabulary
         self.times = tokenizer.vocabulary.times if times is None else times
         self.totals = Totals()
-        self.profiles: RecordCache[KeptProfile] = RecordCache(max_bytes // PROFILES_SHARE)
-        self.events: RecordCache[KeptEvent] = RecordCache(max_bytes - self.profiles.max_bytes)
+        self.pieces = self._piece_cache(tokenizer.vocabulary, max_bytes // PIECES_SHARE)
+        self.profiles: RecordCache[bytes, KeptProfile] = RecordCache(max_bytes // PROFILES_SHARE)
+        rest = max_bytes - self.profiles.max_bytes - (self.pieces.max_bytes if self.pieces else 0)
+        self.events: RecordCache[bytes, KeptEvent] = RecordCache(rest)
         self._tokenizer = tokenizer
         self._limits = limits
         self._fingerprints = fingerprints
@@ -109,7 +128,13 @@ class CachedTokenizer:
 
     def __call__(self, raw: bytes) -> UserFeatures:
         """Read and tokenize one record; raises what :func:`~pragmatiq_triton.records.decode_record` raises."""
-        return self.tokenize(raw, self.split(raw))
+        steps = self.steps(raw, self.split(raw))
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                user: UserFeatures = end.value
+                return user
 
     def split(self, raw: bytes) -> SplitRecord | None:
         """The record cut at its events; None where only reading it whole can tell what it is."""
@@ -118,43 +143,89 @@ class CachedTokenizer:
         split = split_record(raw)
         return split if split and len(split.ts) <= self._limits.max_events else None
 
-    def tokenize(self, raw: bytes, split: SplitRecord | None) -> UserFeatures:
-        """Look up and encode what :meth:`split` made of ``raw``; what breaks the contract is read whole, to say how."""
-        found = self._find(split) if split else None
-        if split and found:
-            return self._user(split.ts, *found, split.as_of, split.eval_ts)
-        record = decode_record(raw, self._limits, self.times)
-        ts = np.asarray([event.ts for event in record.events], np.int64)
-        profile = self._encode_profile(record.attributes, record.lifelong)
-        return self._user(ts, self._encode_events(record.events), profile, record.as_of, record.eval_ts)
+    def steps(self, raw: bytes, split: SplitRecord | None) -> Steps:
+        """Look up and encode what :meth:`split` made of ``raw``, in pieces of bounded work between which it yields.
 
-    def _find(self, split: SplitRecord) -> tuple[list[KeptEvent], KeptProfile] | None:
-        """The record's events and its profile; None where they break the contract or a limit."""
+        What breaks the contract is read whole, to say how.
+        """
+        if split:
+            newest, n_seen = self._newest(split.ts, split.eval_ts)
+            found = yield from self._find(split, newest)
+            if found:
+                return self._user(split.ts[newest], n_seen, *found, split.as_of, split.eval_ts)
+            yield
+        record = decode_record(raw, self._limits, self.times)
+        yield
+        ts = np.asarray([event.ts for event in record.events], np.int64)
+        newest, n_seen = self._newest(ts, record.eval_ts)
+        read = [record.events[i] for i in newest.tolist()]
+        events: list[KeptEvent] = []
+        for part in _pieces_of_work([_work_of(event) for event in read]):
+            events += self._encode_events(read[part])
+            yield
+        profile = self._encode_profile(record.attributes, record.lifelong)
+        return self._user(ts[newest], n_seen, events, profile, record.as_of, record.eval_ts)
+
+    def _newest(self, ts: Int64, eval_ts: int) -> tuple[Int64, int]:
+        """The events that the network sees, oldest first, int64 [n]; and how many there are before ``eval_ts``."""
+        seen = np.flatnonzero(ts < eval_ts) if eval_ts > 0 else np.arange(len(ts))
+        return seen[np.argsort(ts[seen], kind="stable")][-self.config.max_events_per_user :], len(seen)
+
+    def _find(
+        self, split: SplitRecord, newest: Int64
+    ) -> Generator[None, None, tuple[list[KeptEvent], KeptProfile] | None]:
+        """The events ``newest`` of a record and its profile; None where it breaks the contract or a limit."""
         if len(self.times.outside(split.ts)) or any(at and at not in self.times for at in (split.as_of, split.eval_ts)):
             return None
-        events = self.events.find(split.event_keys)
+        keys = split.event_keys
+        events = self.events.find(keys)
         (profile,) = self.profiles.find([split.profile_key])
-        new = {}
-        if not all(events):
-            columns = zip(split.event_keys, split.raw.events, events, strict=True)
-            new = {key: event for key, event, kept in columns if kept is None}
+        new: dict[bytes, KeptEvent] = {}
+        n_fields: dict[bytes, int] = {}
         try:
-            decoded = [event.decode() for event in new.values()]
-            attributes, lifelong = ({}, []) if profile else split.decode_profile()
-            # Checked before they are encoded: a limit is there to spare that work. What is kept has passed already.
-            check_limits(Record(decoded, attributes=attributes, lifelong=lifelong), self._limits)
-            check_milestones(lifelong)
+            if not all(events):
+                columns = zip(keys, split.raw.events, events, strict=True)
+                missing = {key: event for key, event, kept in columns if kept is None}
+                new = yield from self._encode_missing(missing, {keys[i] for i in newest.tolist()}, n_fields)
+            if profile is None:
+                yield
+                attributes, lifelong = split.decode_profile()
+                check_limits(Record([], attributes=attributes, lifelong=lifelong), self._limits)
+                check_milestones(lifelong)
+                profile = self._encode_profile(attributes, lifelong)
         except (*UNREADABLE, RecordError):
             return None
-        encoded = dict(zip(new, self._encode_events(decoded), strict=True)) if new else {}
-        for key, event in encoded.items():
+        counts = [event.n_fields if event else n_fields[key] for key, event in zip(keys, events, strict=True)]
+        if sum(counts) + profile.n_fields > self._limits.max_fields:
+            return None
+        for key, event in new.items():
             self.events.put(key, event)
-        if profile is None:
-            profile = self._encode_profile(attributes, lifelong)
-            self.profiles.put(split.profile_key, profile)
-        found = [kept or encoded[key] for key, kept in zip(split.event_keys, events, strict=True)]
-        n_fields = sum([event.n_fields for event in found]) + profile.n_fields
-        return (found, profile) if n_fields <= self._limits.max_fields else None
+        self.profiles.put(split.profile_key, profile)
+        return [events[i] or new[keys[i]] for i in newest.tolist()], profile
+
+    def _encode_missing(
+        self, missing: Mapping[bytes, RawEvent], seen: Container[bytes], n_fields: dict[bytes, int]
+    ) -> Generator[None, None, dict[bytes, KeptEvent]]:
+        """Check all of ``missing``, note their ``n_fields``, and encode those that are ``seen``."""
+        keys = [*missing]
+        encoded: dict[bytes, KeptEvent] = {}
+        for part in _pieces_of_work([len(key) + _EVENT_WORK for key in keys]):
+            decoded = {key: missing[key].decode() for key in keys[part]}
+            # Checked before they are encoded: a limit is there to spare that work. What is kept has passed already.
+            check_limits(Record([*decoded.values()]), self._limits)
+            n_fields.update((key, len(event.fields)) for key, event in decoded.items())
+            wanted = {key: event for key, event in decoded.items() if key in seen}
+            if wanted:
+                encoded.update(zip(wanted, self._encode_events([*wanted.values()]), strict=True))
+            yield
+        return encoded
+
+    @staticmethod
+    def _piece_cache(vocabulary: Vocabulary, max_bytes: int) -> RecordCache[str, Any] | None:
+        if vocabulary.config.embeds_text or vocabulary.bpe is None:
+            return None
+        vocabulary.bpe.cache.max_bytes = max_bytes
+        return vocabulary.bpe.cache
 
     def _encode_events(self, events: Sequence[Event]) -> list[KeptEvent]:
         encoded = self._tokenizer.encode_events(events)
@@ -171,6 +242,7 @@ class CachedTokenizer:
         headers["key"] = as_numbers(b"".join(map(self._fingerprints, tokens, strings)))
         headers["tokens"] = encoded.lengths
         headers["uncut"] = encoded.uncut_lengths
+        headers["unread"] = encoded.unread
         headers["unknown"] = np.diff(cu_seqlens(is_unknown.astype(np.int64))[stops])
         n_fields = [len(event.fields) for event in events]
         return [*map(KeptEvent, _cut(headers, np.arange(len(events) + 1)), tokens, numbers, strings, n_fields)]
@@ -183,18 +255,17 @@ class CachedTokenizer:
             array.setflags(write=False)
         return KeptProfile(kept, len(attributes) + len(lifelong))
 
-    def _user(self, ts: Int64, events: list[KeptEvent], profile: KeptProfile, as_of: int, eval_ts: int) -> UserFeatures:
-        """Put a record together as :meth:`~pragmatiq_triton.tokenizer.Tokenizer.encode` does."""
-        seen = np.flatnonzero(ts < eval_ts) if eval_ts > 0 else np.arange(len(ts))
-        newest = seen[np.argsort(ts[seen], kind="stable")][-self.config.max_events_per_user :]
-        kept = [events[i] for i in newest.tolist()]
+    def _user(
+        self, ts: Int64, n_seen: int, kept: list[KeptEvent], profile: KeptProfile, as_of: int, eval_ts: int
+    ) -> UserFeatures:
+        """Put a record together of its newest events, as :meth:`~pragmatiq_triton.tokenizer.Tokenizer.encode` does."""
         headers = np.frombuffer(b"".join([event.header for event in kept]), _HEADER)
         tokens = np.frombuffer(bytearray().join([event.tokens for event in kept]), np.int32).reshape(-1, 4)
         encoded = EncodedRecord(
             tokens=tokens,
             numbers=np.frombuffer(b"".join([event.numbers for event in kept]), np.float32),
             event_lengths=headers["tokens"].astype(np.int64),
-            event_ts=ts[newest],
+            event_ts=ts,
             profile=profile.encoded.tokens,
             item_lengths=profile.encoded.item_lengths,
             item_ts=profile.encoded.item_ts,
@@ -204,7 +275,7 @@ class CachedTokenizer:
         if eval_ts > 0:
             encoded = encoded_before(encoded, eval_ts)
         user = self._tokenizer.user(encoded)
-        self._count(headers, len(seen), int(encoded.item_lengths.sum()) - len(user.profile))
+        self._count(headers, n_seen, int(encoded.item_lengths.sum()) - len(user.profile))
         return replace(user, event_keys=np.ascontiguousarray(headers["key"]))
 
     def _count(self, headers: npt.NDArray[np.void], n_events: int, cut_profile_tokens: int) -> None:
@@ -214,7 +285,25 @@ class CachedTokenizer:
         totals.unknown_tokens += int(headers["unknown"].sum())
         totals.cut_events += n_events - len(headers)
         totals.cut_event_tokens += int(headers["uncut"].sum()) - n_tokens
+        totals.unread_characters += int(headers["unread"].sum())
         totals.cut_profile_tokens += cut_profile_tokens
+
+
+def _work_of(event: Event) -> int:
+    """About the bytes that encoding an event reads."""
+    return _EVENT_WORK + sum([len(value) if type(value) is str else 8 for value in event.fields.values()])
+
+
+def _pieces_of_work(sizes: Sequence[int]) -> Iterator[slice]:
+    """Slices of what has these ``sizes``, each of about ``PIECE_OF_WORK``."""
+    start = total = 0
+    for stop, size in enumerate(sizes):
+        if total and total + size > PIECE_OF_WORK:
+            yield slice(start, stop)
+            start, total = stop, 0
+        total += size
+    if sizes:
+        yield slice(start, len(sizes))
 
 
 def _cut(rows: npt.NDArray[Any], stops: Int64) -> list[bytes]:

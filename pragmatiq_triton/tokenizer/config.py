@@ -90,6 +90,11 @@ class TokenizerConfig(msgspec.Struct, frozen=True, kw_only=True):
         return ValueRules(missing, frozenset(self.drop_fields))
 
     @property
+    def profile_reach(self) -> int:
+        """Tokens of one profile item that matter: with one over the limit, it is left out with all that follow it."""
+        return self.max_profile_tokens + 1
+
+    @property
     def text_encoder_spec(self) -> TextEncoderSpec:
         """The frozen encoder that ``embed`` asks for."""
         return TextEncoderSpec(

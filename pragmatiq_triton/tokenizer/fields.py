@@ -1,6 +1,6 @@
 """From columns of field values to tokens: the one place where a value becomes ids, for one record or a million."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -51,23 +51,29 @@ class TextNumbering:
 class EncodedFields(NamedTuple):
     """``tokens`` int32 [n_tokens, 4] in field order, ``counts`` int64 [n_fields] tokens per field.
 
+    ``unread`` int64 [n_fields]: characters of long texts of which no pieces were made, since they could not be used;
     ``numbers`` float32 [n_tokens]: what the value of a field of numbers says, whatever its tokens are; NaN elsewhere.
     """
 
     tokens: Int32
     counts: Int64
     numbers: Float32
+    unread: Int64
 
 
 def encode_fields(
-    columns: Iterable[FieldColumn], n_fields: int, vocabulary: Vocabulary, texts: TextNumbering | None
+    columns: Iterable[FieldColumn], n_fields: int, vocabulary: Vocabulary, texts: TextNumbering | None, most: int
 ) -> EncodedFields:
-    """Encode fields. With ``texts`` a text value is one sentinel token that points into it, else its BPE pieces."""
+    """Encode fields. With ``texts`` a text value is one sentinel token that points into it, else its BPE pieces.
+
+    ``most``: tokens that can be used of a value, for the events' or the profile's limit; more may come.
+    """
     keys = np.full(n_fields, UNK, np.int64)
     values = np.full(n_fields, UNK, np.int64)
     text_numbers = np.full(n_fields, -1, np.int64)
     numbers = np.full(n_fields, np.nan, np.float32)
     counts = np.ones(n_fields, np.int64)
+    unread = np.zeros(n_fields, np.int64)
     pieces: list[tuple[Int64, Int64, Int64, Int64]] = []
     for column in columns:
         kind = vocabulary.kind(column.key)
@@ -86,7 +92,8 @@ def encode_fields(
         elif texts is not None:
             text_numbers[column.slots] = column.spread(texts.number(column.values))
         else:
-            ids, offsets = vocabulary.piece_ids(column.values)
+            ids, offsets, not_read = vocabulary.piece_ids(column.values, most)
+            unread[column.slots] = column.spread(not_read)
             lengths = column.spread(np.diff(offsets))
             counts[column.slots] = np.maximum(lengths, 1)
             pieces.append((column.slots, ids, column.spread(offsets[:-1]), lengths))
@@ -99,7 +106,7 @@ def encode_fields(
     tokens[:, Token.TEXT] = np.repeat(text_numbers, counts)
     for slots, ids, piece_starts, lengths in pieces:
         tokens[ranges(starts[slots], lengths), Token.VALUE] = ids[ranges(piece_starts, lengths)]
-    return EncodedFields(tokens, counts, np.repeat(numbers, counts))
+    return EncodedFields(tokens, counts, np.repeat(numbers, counts), unread)
 
 
 def cut_tails(lengths: Int64, most: int) -> tuple[Int64 | slice, Int64]:
@@ -110,15 +117,19 @@ def cut_tails(lengths: Int64, most: int) -> tuple[Int64 | slice, Int64]:
     return ranges(cu_seqlens(lengths)[:-1], kept), kept
 
 
-def group_values(pairs: Iterable[tuple[str, str]]) -> tuple[list[FieldColumn], int]:
-    """Sort fields into columns by key; a field's slot is its place in ``pairs``."""
+def group_values(pairs: Iterable[tuple[str, str]], kind: Callable[[str], object]) -> tuple[list[FieldColumn], int]:
+    """Sort fields into columns by key; a field's slot is its place in ``pairs``.
+
+    A key of no ``kind`` has no column: a record may hold any number of them.
+    """
     slots: dict[str, list[int]] = {}
     values: dict[str, list[str]] = {}
     n_fields = 0
     for key, value in pairs:
-        if key not in slots:
-            slots[key], values[key] = [], []
-        slots[key].append(n_fields)
-        values[key].append(value)
+        if key in slots:
+            slots[key].append(n_fields)
+            values[key].append(value)
+        elif kind(key) is not None:
+            slots[key], values[key] = [n_fields], [value]
         n_fields += 1
     return [FieldColumn(key, np.asarray(slots[key], np.int64), values[key]) for key in slots], n_fields

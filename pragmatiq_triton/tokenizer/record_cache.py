@@ -15,11 +15,12 @@ class Kept(Protocol):
     def n_bytes(self) -> int: ...
 
 
+Key = TypeVar("Key", bytes, str)
 Value = TypeVar("Value", bound=Kept)
 
 
-class RecordCache(Generic[Value]):
-    """Values by the bytes that they were made from, within ``max_bytes``; 0 keeps nothing.
+class RecordCache(Generic[Key, Value]):
+    """Values by the bytes or the text that they were made from, within ``max_bytes``; 0 keeps nothing.
 
     There are two generations. What is new or was asked for is young; once the young ones fill half of ``max_bytes``,
     they become the old ones, and the old ones are given up. So each lookup and each new entry takes constant time.
@@ -29,19 +30,22 @@ class RecordCache(Generic[Value]):
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.hits = self.misses = self.evictions = 0
-        self._young: dict[bytes, Value] = {}
-        self._old: dict[bytes, Value] = {}
+        self._young: dict[Key, Value] = {}
+        self._old: dict[Key, Value] = {}
         self._young_bytes = self._old_bytes = 0
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._young or key in self._old
 
     @property
     def n_bytes(self) -> int:
         """Bytes held now."""
         return self._young_bytes + self._old_bytes
 
-    def find(self, keys: Sequence[bytes]) -> list[Value | None]:
+    def find(self, keys: Sequence[Key]) -> list[Value | None]:
         """Each key's value, or None."""
         values: list[Value | None] = [*map(self._young.get, keys)]
         misses = 0
@@ -53,8 +57,10 @@ class RecordCache(Generic[Value]):
         self.misses += misses
         return values
 
-    def put(self, key: bytes, value: Value) -> None:
-        """Keep the value of a key that is not here, unless it alone would fill a generation."""
+    def put(self, key: Key, value: Value) -> None:
+        """Keep the value of a key, unless there is one already or it alone would fill a generation."""
+        if key in self:
+            return
         half, n_bytes = self.max_bytes // 2, _entry_bytes(key, value)
         if n_bytes > half:
             return
@@ -65,7 +71,7 @@ class RecordCache(Generic[Value]):
         self._young[key] = value
         self._young_bytes += n_bytes
 
-    def _find(self, key: bytes) -> Value | None:
+    def _find(self, key: Key) -> Value | None:
         value = self._young.get(key)
         if value is None and (value := self._old.pop(key, None)) is not None:
             self._old_bytes -= _entry_bytes(key, value)
@@ -73,5 +79,5 @@ class RecordCache(Generic[Value]):
         return value
 
 
-def _entry_bytes(key: bytes, value: Kept) -> int:
+def _entry_bytes(key: bytes | str, value: Kept) -> int:
     return PLACE_BYTES + getsizeof(key) + value.n_bytes

@@ -12,6 +12,8 @@ from pragmatiq_triton.errors import ConfigError
 MICROSECONDS = 1_000_000
 _DAY = 86_400
 _QUARTER = 900
+_LAST_QUARTER = 253_402_214_400 // _QUARTER
+"""The beginning of 9999-12-31."""
 
 
 def log_seconds(elapsed_us: Int64) -> Float32:
@@ -62,6 +64,8 @@ def _utc_offsets(seconds: Int64, timezone: str) -> npt.NDArray[np.int64]:
 def _offset(quarter: int, timezone: str) -> int:
     from datetime import UTC, datetime, timedelta
 
+    # East of Greenwich the last day that datetime knows ends in a year that it does not know; the zone's offset lasts.
+    quarter = min(quarter, _LAST_QUARTER)
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=quarter * _QUARTER)
     delta = moment.astimezone(timezone_of(timezone)).utcoffset()
     return round(delta.total_seconds()) if delta else 0

@@ -24,7 +24,8 @@ class EncodedEvents(NamedTuple):
     """Events' tokens end to end, cut: ``tokens`` int32 [n_tokens, 4], in the text column 0 for a text token or -1.
 
     ``numbers`` float32 [n_tokens] as in :class:`~pragmatiq_triton.tokenizer.assemble.EncodedRecord`; ``lengths`` and,
-    before the cut, ``uncut_lengths`` int64 [n_events] in tokens; ``strings``: the raw string of each text token.
+    before the cut, ``uncut_lengths`` int64 [n_events] in tokens; ``strings``: the raw string of each text token;
+    ``unread`` int64 [n_events]: characters of long texts that were not read, whose tokens would have been cut.
     """
 
     tokens: Int32
@@ -32,6 +33,7 @@ class EncodedEvents(NamedTuple):
     lengths: Int64
     uncut_lengths: Int64
     strings: list[str]
+    unread: Int64
 
 
 class EncodedProfile(NamedTuple):
@@ -89,24 +91,27 @@ class Tokenizer:
     def encode_events(self, events: Sequence[Event]) -> EncodedEvents:
         """Tokens of events, whatever their order and their times."""
         read = [[(SOURCE_KEY, self._source(event.source)), *self._fields(event.fields)] for event in events]
-        columns, n_fields = group_values(chain.from_iterable(read))
+        columns, n_fields = group_values(chain.from_iterable(read), self.vocabulary.kind)
         texts = TextNumbering() if self.config.embeds_text else None
-        fields = encode_fields(columns, n_fields, self.vocabulary, texts)
+        fields = encode_fields(columns, n_fields, self.vocabulary, texts, self.config.max_event_tokens)
         first_fields = cu_seqlens([len(pairs) for pairs in read])[:-1]
-        uncut_lengths = np.add.reduceat(fields.counts, first_fields) if events else np.zeros(0, np.int64)
+        uncut_lengths, unread = (
+            np.add.reduceat(each, first_fields) if events else np.zeros(0, np.int64)
+            for each in (fields.counts, fields.unread)
+        )
         kept, lengths = cut_tails(uncut_lengths, self.config.max_event_tokens)
         tokens = fields.tokens[kept]
         is_text = tokens[:, Token.TEXT] >= 0
         strings = [texts.texts[number] for number in tokens[is_text, Token.TEXT].tolist()] if texts else []
         tokens[is_text, Token.TEXT] = 0
-        return EncodedEvents(tokens, fields.numbers[kept], lengths, uncut_lengths, strings)
+        return EncodedEvents(tokens, fields.numbers[kept], lengths, uncut_lengths, strings, unread)
 
     def encode_profile(self, attributes: Mapping[str, Scalar], lifelong: Sequence[Milestone]) -> EncodedProfile:
         """Tokens of a profile: attributes by name, then milestones."""
         named = sorted(self._fields(attributes))
         timed = [(pair, item.ts) for item in lifelong for pair in self._fields({item.key: item.key})]
-        columns, n_items = group_values([*named, *(pair for pair, _ in timed)])
-        items = encode_fields(columns, n_items, self.vocabulary, None)
+        columns, n_items = group_values([*named, *(pair for pair, _ in timed)], self.vocabulary.kind)
+        items = encode_fields(columns, n_items, self.vocabulary, None, self.config.profile_reach)
         return EncodedProfile(
             tokens=items.tokens[:, : Token.TEXT],
             item_lengths=items.counts,

@@ -5,18 +5,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import tokenizers
 
-from pragmatiq_triton.batch import Int64, cu_seqlens
+from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
+from pragmatiq_triton.tokenizer.bpe import BpeEncoder
 from pragmatiq_triton.tokenizer.config import TokenizerConfig
 from pragmatiq_triton.tokenizer.values import ValueRules, numbers_of
 
@@ -27,8 +26,6 @@ written. From 2 on they are read by :class:`~pragmatiq_triton.tokenizer.values.V
 PAD, MASK, UNK, USR, EVT = range(5)
 N_SPECIAL = 5
 UPSTREAM_HASH = "upstream-hash"
-PIECE_CACHE = 1 << 17
-"""Texts whose pieces are remembered; more memory, fewer calls of the BPE model."""
 
 Float64 = npt.NDArray[np.float64]
 FieldKind = Literal["categorical", "numeric", "text"]
@@ -70,13 +67,9 @@ class Vocabulary:
         return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
     @cached_property
-    def _bpe(self) -> tokenizers.Tokenizer | None:
-        return tokenizers.Tokenizer.from_str(self.bpe_json) if self.bpe_json else None
-
-    @cached_property
-    def _pieces(self) -> dict[str, list[int]]:
-        """Pieces of texts met before: the same few merchants come again and again."""
-        return {}
+    def bpe(self) -> BpeEncoder | None:
+        """What cuts texts into pieces; None where there is no BPE file."""
+        return BpeEncoder(self.bpe_json, self.config.lowercase_text) if self.bpe_json else None
 
     @cached_property
     def _edges(self) -> dict[str, Float64]:
@@ -123,22 +116,12 @@ class Vocabulary:
         buckets[numbers == 0] = 0
         return np.where(np.isfinite(numbers), self.state["binner_base"][key] + buckets, UNK)
 
-    def piece_ids(self, values: Sequence[str]) -> tuple[Int64, Int64]:
-        """BPE ids of texts end to end, int64 [n_pieces], and their offsets int64 [n + 1]; a text may have no piece."""
-        if self._bpe is None:
-            return np.zeros(0, np.int64), np.zeros(len(values) + 1, np.int64)
-        if self.config.lowercase_text:
-            values = [value.lower() for value in values]
-        new = [value for value in dict.fromkeys(values) if value not in self._pieces]
-        if len(self._pieces) + len(new) > PIECE_CACHE:
-            self._pieces.clear()
-            new = list(dict.fromkeys(values))
-        for value, encoding in zip(new, self._bpe.encode_batch_fast(new, add_special_tokens=False), strict=True):
-            self._pieces[value] = encoding.ids
-        pieces = [self._pieces[value] for value in values]
-        offsets = cu_seqlens([len(ids) for ids in pieces])
-        flat = np.fromiter(chain.from_iterable(pieces), np.int64, int(offsets[-1]))
-        return flat + self.state["bpe_offset"], offsets
+    def piece_ids(self, values: Sequence[str], most: int) -> tuple[Int64, Int64, Int64]:
+        """BPE ids of texts as :class:`~pragmatiq_triton.tokenizer.bpe.BpeEncoder` gives them, in the one id space."""
+        if self.bpe is None:
+            return np.zeros(0, np.int64), np.zeros(len(values) + 1, np.int64), np.zeros(len(values), np.int64)
+        ids, offsets, unread = self.bpe(values, most)
+        return ids + self.state["bpe_offset"], offsets, unread
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json``, ``bpe.json`` where there is one, and ``tokenizer.hash``."""

@@ -167,7 +167,7 @@ def test_ids_do_not_overlap_and_fill_the_vocabulary(raw_folder):
     ids += [value for values in state["cat_vocab"].values() for value in values.values()]
     ids += range(state["binner_base"]["amount"], state["binner_base"]["amount"] + 5)
     assert sorted(ids) == list(range(state["bpe_offset"]))
-    pieces, _ = vocabulary.piece_ids([f"shop {i}" for i in range(40)] + ["日本 🍕"])
+    pieces, _, _ = vocabulary.piece_ids([f"shop {i}" for i in range(40)] + ["日本 🍕"], most=24)
     assert state["bpe_offset"] <= pieces.min()
     assert pieces.max() < vocabulary.size <= SETTINGS["target_vocab"]
 
@@ -184,7 +184,7 @@ def test_embedded_text_needs_no_pieces_but_a_profile_does(raw_folder):
     profiles = [(f"u{i}", NOW, {"address": f"{i} long street"}, []) for i in range(40)]
     vocabulary = fit(raw_folder(events(name=names), profiles), settings)
     assert vocabulary.bpe_json is not None
-    assert len(vocabulary.piece_ids(["3 long street"])[0]) < len("3 long street")
+    assert len(vocabulary.piece_ids(["3 long street"], most=24)[0]) < len("3 long street")
 
 
 def test_fitting_twice_gives_the_same_hash(raw_folder, tmp_path):
@@ -197,7 +197,7 @@ def test_fitting_twice_gives_the_same_hash(raw_folder, tmp_path):
 
 def test_lower_case_is_folded_before_cutting(raw_folder):
     vocabulary = fitted(raw_folder, {"lowercase_text": True}, name=[f"SHOP {i}" for i in range(40)])
-    assert vocabulary.piece_ids(["Shop 1"])[0].tolist() == vocabulary.piece_ids(["SHOP 1"])[0].tolist()
+    assert vocabulary.piece_ids(["Shop 1"], 24)[0].tolist() == vocabulary.piece_ids(["SHOP 1"], 24)[0].tolist()
 
 
 @pytest.mark.parametrize(

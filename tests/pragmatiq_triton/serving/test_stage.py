@@ -22,10 +22,19 @@ class Doubling(Stage):
         for request, reply in zip(requests, replies, strict=True):
             x = int(request["x"][0])
             self.submitted.append((x, counted))
-            reply({"y": 2 * request["x"]} if x > 0 else ValueError("zero") if x == 0 else DataError("negative"))
+            reply(
+                {"y": 2 * request["x"]}
+                if x > 0
+                else ValueError("zero")
+                if x == 0
+                else DataError(f"negative {'x' * -x}\n\x00")
+            )
 
     def samples(self):
         return []
+
+
+UNSENDABLE = 77
 
 
 class Model(StageModel):
@@ -63,11 +72,19 @@ class PbUtils:
         def __init__(self, tensors=(), error=None):
             super().__init__(tensors=tensors, error=error)
 
-    Tensor = staticmethod(lambda name, array: (name, array.tolist()))
-    Logger: ClassVar = SimpleNamespace(log_error=lambda message: None)
+    logged: ClassVar = []
+    Logger: ClassVar = SimpleNamespace(log_error=logged.append)
+
+    @staticmethod
+    def Tensor(name, array):
+        if array[0] == 2 * UNSENDABLE:
+            raise RuntimeError("no shared memory left")
+        return name, array.tolist()
 
     @staticmethod
     def get_input_tensor_by_name(request, name):
+        if request.x is None:
+            raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid")
         return SimpleNamespace(as_numpy=lambda: np.array([request.x]))
 
 
@@ -109,3 +126,33 @@ def test_canaries_alone(model):
     assert answer.tensors == [("y", [10])]
     assert outcomes(model) == {"canary": 1}
     assert model._stage.submitted == [(5, False)]
+
+
+def test_a_request_that_cannot_be_read_and_an_answer_that_cannot_be_sent_fail_alone(model):
+    answers = model.execute([request(1), request(None), request(UNSENDABLE), request(4), request(None, CANARY)])
+    assert [answer.tensors for answer in answers] == [[("y", [2])], (), (), [("y", [8])], ()]
+    assert [answer.error.message for answer in answers if answer.error] == [
+        "doubling: internal error: UnicodeDecodeError",
+        "doubling: internal error: RuntimeError",
+        "doubling: internal error: UnicodeDecodeError",
+    ]
+    assert outcomes(model) == {"answered": 2, "failed": 2, "canary": 1}
+    assert any("no shared memory left" in message for message in PbUtils.logged)
+
+
+def test_a_message_is_short_and_on_one_line(model):
+    (answer,) = model.execute([request(-5_000)])
+    assert len(answer.error.message.encode()) < 1_000
+    assert answer.error.message.isprintable()
+    (answer,) = model.execute([request(-3)])
+    assert answer.error.message == r"doubling: negative xxx\n\x00"
+
+
+def test_a_fault_in_submitting_is_told_to_those_who_have_no_answer_yet(model, monkeypatch):
+    def submit(requests, replies, *, counted=True):
+        replies[0]({"y": np.array([1])})
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(model._stage, "submit", submit)
+    answers = model.execute([request(1), request(2), request(3)])
+    assert [bool(answer.error) for answer in answers] == [False, True, True]

@@ -69,6 +69,52 @@ def test_a_bad_record_spoils_its_request_alone(repository):
     assert str(bad).startswith("row 1: $: ")
 
 
+def test_no_fault_of_one_request_reaches_another(repository, variant, monkeypatch):
+    """Whatever a stage's parts raise for one request, the requests beside it are answered."""
+
+    def fail(*_args, **_kwargs):
+        raise OverflowError("unforeseen")
+
+    def good_and_bad(stage, owner, name, good, bad):
+        works = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args: fail() if marked(args) else works(*args))
+        answers = stage([good, bad, good])
+        monkeypatch.setattr(owner, name, works)
+        assert isinstance(answers[1], OverflowError)
+        assert isinstance(answers[0], dict)
+        assert answers[0].keys() == answers[2].keys()
+
+    tokenizer = TokenizerStage.load(repository / "tokenizer" / "1", {})
+    good, bad = request(RECORDS[0]), request(RECORDS[2])
+    tokens, other_tokens = tokenizer([good, bad])
+
+    def marked(args):
+        return RECORDS[2] in args
+
+    good_and_bad(tokenizer, tokenizer._tokenizer, "split", good, bad)
+    good_and_bad(tokenizer, tokenizer._tokenizer, "steps", good, bad)
+    if variant == "embed":
+        embedder = TextEmbedderStage(Refusing())
+        marked = lambda args: any("BAD" in str(arg) for arg in args)  # noqa: E731
+        good_and_bad(embedder, embedder._encoder, "encode", texts_of(["A", "B"]), texts_of(["BAD", "A"]))
+        good_and_bad(embedder, embedder._encoder, "known", texts_of(["A", "B"]), texts_of(["BAD", "A"]))
+        vectors = TextEmbedderStage.load(repository / "text_embedder" / "1", {})([tokens, other_tokens])
+        tokens, other_tokens = {**tokens, **vectors[0]}, {**other_tokens, **vectors[1]}
+    scorer = ScorerStage.load(repository / "scorer" / "1", {"threads": "1"})
+    marked = lambda args: args[0] is other_tokens  # noqa: E731
+    good_and_bad(scorer, scorer, "_batch", tokens, other_tokens)
+    scorer.close()
+
+
+def test_records_that_are_none_and_shapes_that_hold_none_are_refused(repository):
+    tokenizer = TokenizerStage.load(repository / "tokenizer" / "1", {})
+    none, empty, good = tokenizer([{"record": np.zeros((0, 1), object)}, request(b""), request(RECORDS[0])])
+    assert str(none) == "record: expected at least one record, got none"
+    assert isinstance(none, DataError)
+    assert str(empty).startswith("row 0: $: expected one JSON object")
+    assert "tokens" in good
+
+
 def test_limits_come_from_the_config(repository):
     tokenizer = TokenizerStage.load(repository / "tokenizer" / "1", {"max_events": "3", "other": "x"})
     answers = tokenizer([request(RECORDS[2]), request(RECORDS[4])])

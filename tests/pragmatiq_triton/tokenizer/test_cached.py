@@ -41,8 +41,9 @@ STATE = {
 }  # fmt: skip
 
 
-def small_tokenizer(mode, format_version=1):
+def small_tokenizer(mode, format_version=1, **changes):
     settings = {"text_value_mode": mode, "max_event_tokens": 3, "max_events_per_user": 5, "max_profile_tokens": 3}
+    settings |= changes
     state = {**STATE, "config": settings, "format_version": format_version, "number_keys": ["amount", "memo"]}
     return Tokenizer(Vocabulary(state, None), "all")
 
@@ -339,6 +340,51 @@ def test_a_users_arrays_are_not_the_caches(small):
     assert numbers(tokenizer(raw)) == before
 
 
+class Given:
+    """Notes the events that are encoded, and lets them be."""
+
+    def __init__(self, tokenizer, monkeypatch):
+        self.events = []
+        encode = tokenizer.encode_events
+
+        def encode_events(events):
+            self.events.append([*events])
+            return encode(events)
+
+        monkeypatch.setattr(tokenizer, "encode_events", encode_events)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_large_record_is_encoded_in_pieces_and_only_what_the_network_sees(small, monkeypatch, whole):
+    given = Given(small, monkeypatch)
+    raw = record_of(*((ts, {"shop": f"{ts}" + "x" * 9_000, "memo": "y" * 6_000}) for ts in range(20)), eval_ts=NOW + 12)
+    raw = (raw[:-1] + ', "user_id": "a", "user_id": "b"}').encode() if whole else raw.encode()
+    tokenizer = cached(small)
+    steps = tokenizer.steps(raw, tokenizer.split(raw))
+    n_pieces = sum(1 for _ in steps)
+    assert [[event.ts - NOW for event in events] for events in given.events] == [[ts] for ts in range(7, 12)]
+    assert n_pieces >= (5 if whole else 20)
+    assert outcome(tokenizer, raw) == outcome(plain(small), raw)
+
+
+def test_two_records_that_take_turns_come_out_as_each_alone(small):
+    tokenizer = cached(small)
+    shared = [(ts, {"shop": f"{ts}" + "x" * 9_000}) for ts in range(20)]
+    raws = [record_of(*shared).encode(), record_of(*shared, attributes={"country": "GB"}).encode()]
+    works = [tokenizer.steps(raw, tokenizer.split(raw)) for raw in raws]
+    users = {}
+    while len(users) < 2:
+        for number, work in enumerate(works):
+            try:
+                next(work)
+            except StopIteration as end:
+                users.setdefault(number, end.value)
+    assert [numbers(users[number]) for number in (0, 1)] == [numbers(plain(small)(raw)) for raw in raws]
+    alone = cached(small)
+    alone(raws[0])
+    assert (len(tokenizer.events), tokenizer.events.n_bytes) == (len(alone.events), alone.events.n_bytes)
+
+
 def test_totals_say_what_was_read_and_cut(small):
     tokenizer = cached(small)
     events = [(ts, {"amount": 3, "country": "FR", "shop": "a", "new": 1}) for ts in range(9)]
@@ -359,7 +405,7 @@ def test_a_text_is_not_an_unknown_token():
 
 
 def test_memory_is_what_is_reckoned_and_bounded():
-    tokenizer = small_tokenizer("embed")
+    tokenizer = small_tokenizer("embed", max_events_per_user=100)
     batches = [
         record_of(*((i, {"shop": f"shop {i} of {n}", "amount": n + i}) for i in range(100)), attributes={"shop": n})
         for n in range(60)

@@ -25,13 +25,14 @@ def test_cut_tails_keeps_the_front_of_each(lengths, most):
 
 def test_group_values_keeps_every_field_in_its_slot():
     pairs = [("a", "1"), ("b", "x"), ("a", "2"), ("a", "1")]
-    columns, n_fields = group_values(pairs)
+    columns, n_fields = group_values([*pairs, ("never seen", "z")], {"a": "text", "b": "numeric"}.get)
     laid = {
         int(slot): (column.key, value)
         for column in columns
         for slot, value in zip(column.slots, column.values, strict=True)
     }
-    assert [laid[slot] for slot in range(n_fields)] == pairs
+    assert n_fields == 5
+    assert [laid.get(slot) for slot in range(n_fields)] == [*pairs, None]
 
 
 def test_texts_are_numbered_once():

@@ -35,3 +35,9 @@ def test_calendar_is_the_local_one(moments, zone):
 def test_unknown_zone_is_named():
     with pytest.raises(ConfigError, match="Mars/Olympus"):
         timezone_of("Mars/Olympus")
+
+
+@pytest.mark.parametrize(("zone", "expected"), [("Asia/Tokyo", (8, 5, 1)), ("UTC", (23, 4, 31))])
+def test_the_last_moment_has_a_calendar_everywhere(zone, expected):
+    last = np.array([253_402_300_799_999_999], np.int64)
+    assert tuple(int(each[0]) for each in calendar(last, zone)) == expected
