@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from builder.dataset.field_table import FieldTable
 
 PACKAGES = ("numpy", "torch", "transformers", "onnxruntime", "pyarrow", "tritonclient", "nvidia-pytriton")
+NO_FIELDS = {"fields": "no table of them: made by another version, or by the upstream toolkit"}
 
 
 def describe(path: Path | None) -> tuple[str, dict[str, Any], "FieldTable | None"]:
@@ -57,7 +58,8 @@ def describe(path: Path | None) -> tuple[str, dict[str, Any], "FieldTable | None
             "parameters": sum(parameter.numel() for parameter in run.network.parameters()),
         }
         about |= {**msgspec.to_builtins(run.network.config), **_code(run.vocabulary.config.text_encoder_spec)}
-        return f"Run {path}", about, FieldTable.load(path)
+        fields = FieldTable.load(path)
+        return f"Run {path}", about | ({} if fields else NO_FIELDS), fields
     if (path / "meta.json").exists():
         from builder.dataset.field_table import FieldTable
 

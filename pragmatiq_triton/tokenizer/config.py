@@ -14,6 +14,19 @@ from pragmatiq_triton.tokenizer.values import MISSING_VALUES, ValueRules
 FIELD_LISTS = ("force_categorical", "force_numeric", "force_text", "drop_fields")
 """The settings that name fields; a field is in one of them at most."""
 
+LEAST = {
+    "target_vocab": 1,
+    "bpe_min_frequency": 0,
+    "categorical_threshold": 0,
+    "n_buckets": 1,
+    "numeric_min_cardinality": 0,
+    "max_counter_distinct": 1,
+    "max_event_tokens": 1,
+    "max_profile_tokens": 0,
+    "max_events_per_user": 1,
+}
+"""The smallest number that each setting may be: an event has at least the token of its source."""
+
 TEXT_BRANCH = (
     "text_encoder",
     "text_encoder_dim",
@@ -121,12 +134,17 @@ class TokenizerConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(
                 f"unknown tokenizer setting {unknown[0]!r}; the choices are {', '.join(cls.__struct_fields__)}"
             )
+        if "text_encoder_revision" in settings:
+            raise ConfigError("text_encoder_revision: fitting writes it; pin a model with text_model_revision")
         config = cls.from_state(settings)
         config.check_choices()
         return config
 
     def check_choices(self) -> None:
-        """Raise :class:`ConfigError` for settings that contradict one another or would do nothing."""
+        """Raise :class:`ConfigError` for settings that contradict one another, are too small or would do nothing."""
+        for setting, least in LEAST.items():
+            if (value := getattr(self, setting)) is not None and value < least:
+                raise ConfigError(f"{setting}: expected at least {least}, got {value}")
         first: dict[str, str] = {}
         for setting in FIELD_LISTS:
             for name in getattr(self, setting):

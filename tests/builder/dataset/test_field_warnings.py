@@ -1,10 +1,17 @@
 """Each near miss is one line that names the field, what is odd about it, and what mends it."""
 
+import json
+
+import numpy as np
 import pytest
 
 from builder.dataset.field_table import FieldTable
+from builder.dataset.store import TokenizedDataset
 from builder.dataset.tokenize import tokenize
-from pragmatiq_triton.tokenizer import TokenizerConfig
+from builder.records import read_records
+from pragmatiq_triton.records import decode_record
+from pragmatiq_triton.tokenizer import Tokenizer, TokenizerConfig
+from tests.conftest import UPSTREAM
 
 NOW = 1_700_000_000_000_000
 
@@ -146,3 +153,17 @@ def test_there_are_at_most_so_many(warnings):
     lines = warnings(**{f"account_{i}_id": [str(j * 7 + i) for j in range(200)] for i in range(60)}, size=["x"] * 200)
     assert len(lines) == 51
     assert lines[-1].startswith("and ")
+
+
+def test_a_tokenizer_from_before_keeps_its_rules_and_says_so(raw_folder, tmp_path):
+    fields = [{"amount": value, "currency": "GBP"} for value in ("12.5", "12.50", "", "nan")]
+    data = raw_folder([("u", 1_600_000_000_000_000 + i, "transaction", each) for i, each in enumerate(fields)])
+    tokenize(data, tmp_path / "tok", tokenizer_dir=UPSTREAM / "bpe" / "run" / "tokenizer")
+    dataset, record = TokenizedDataset(tmp_path / "tok"), next(iter(read_records(data)))
+    sent = Tokenizer(dataset.vocabulary).encode(decode_record(json.dumps(record).encode()))
+    assert dataset.encoded(0).event_lengths.tolist() == sent.event_lengths.tolist() == [3, 3, 3, 3]
+    np.testing.assert_array_equal(dataset.encoded(0).tokens[:, :3], sent.tokens[:, :3])
+    table = FieldTable.load(tmp_path / "tok")
+    assert "2 values are missing" in one(table.warnings, "reads them as they are written")
+    (amount,) = (row for row in table.fields if row.name == "amount")
+    assert (amount.values, amount.missing, amount.unknown, amount.tokens) == (2, 2, 2, 4)

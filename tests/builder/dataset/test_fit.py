@@ -140,6 +140,7 @@ def test_the_source_cannot_be_dropped(raw_folder):
     [
         ({"text_encoder": "hash"}, "text_encoder: does nothing with text_value_mode: bpe"),
         ({"text_prefix": "query: "}, "text_prefix: does nothing with text_value_mode: bpe"),
+        ({"text_encoder_revision": "v1"}, "text_encoder_revision: fitting writes it"),
         ({"text_value_mode": "embed", "text_prefix": "query: "}, "text_prefix: does nothing with text_encoder: hash"),
         ({"text_value_mode": "embed", "text_encoder": "hash", "text_model": "m"}, "text_model: does nothing"),
     ],
