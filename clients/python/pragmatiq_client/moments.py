@@ -25,7 +25,7 @@ def micros(moment: Any) -> int:
             - ISO 8601 text: of a date, or of a time with its offset (``2025-01-30T09:42:51.663128+01:00``).
 
     Returns:
-        The microseconds; what is finer than one is cut off towards the past only if it is 0.
+        The microseconds, negative before 1970.
 
     Raises:
         ValueError: a time without a zone, finer than a microsecond, missing (NaT), or outside the years 1 to 9999.
