@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.heads import INPUTS, Calibrator, Head, HeadScorer, Isotonic, Platt, heads_graph
+from builder.heads import INPUTS, Calibrator, Head, HeadScorer, Isotonic, Linear, Platt, heads_graph
 from pragmatiq_triton.errors import ArtifactError, ConfigError
 from tests.builder.heads.cases import (
     DIMS,
@@ -113,6 +113,22 @@ def test_probabilities_are_the_knots_at_the_knots() -> None:
         {"features": np.concatenate([isotonic.logits, [np.inf, -np.inf]]).astype(np.float32)[:, np.newaxis]}
     )
     np.testing.assert_allclose(scores[:, 0], [1e-6, 0.25, 0.25, 1 - 1e-6, 1 - 1e-6, 1e-6])
+
+
+@pytest.mark.parametrize(
+    "calibrator",
+    [Platt(1.0, 0.0), Isotonic(np.array([-1, 1], np.float32), np.array([0.2, 0.9], np.float32))],
+    ids=["platt", "isotonic"],
+)
+def test_a_logit_that_is_none_makes_no_probability(calibrator: Calibrator) -> None:
+    """Infinite inputs of two signs cancel to NaN; a server then answers an error."""
+    one = np.ones(2, np.float32)
+    linear = Linear(0 * one, one, np.array([1, -1], np.float32), 0.0)
+    head = Head("logit", "probe", "user", ("features",), ("a", "b"), linear, calibrator, {})
+    features = np.array([[np.inf, np.inf], [0, 0], [np.nan, 0]], np.float32)
+    scores = HeadScorer(heads_graph([head], {}, ["a", "b"]))({"features": features})[:, 0]
+    assert np.isnan(scores[0])
+    assert np.isfinite(scores[1:]).all()
 
 
 def test_what_does_not_fit_together_is_refused() -> None:
