@@ -247,7 +247,7 @@ def _pooling(spec: TextEncoderSpec, about: ModelFolder, folder: Path) -> Pooling
     listed = ", ".join(map(repr, prompts))
     if about.default_prompt and not spec.prefix:
         raise ConfigError(f"{folder} puts {about.default_prompt!r} before every string: set text_prefix to it")
-    if prompts and spec.prefix and spec.prefix not in prompts:
+    if prompts and spec.prefix and spec.prefix.strip() not in map(str.strip, prompts):
         raise ConfigError(
             f"text_prefix {spec.prefix!r} is none of the prompts of {folder} ({listed}): set it to one of them"
         )
