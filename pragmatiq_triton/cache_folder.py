@@ -25,4 +25,6 @@ def make_cache_folder(folder: Path, named_by: str) -> Path:
         raise ConfigError(
             f"{named_by}: expected a folder that can be created and written, got {str(folder)!r}: {error}"
         ) from None
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigError(f"{named_by}: expected a folder that this account can read and write, got {str(folder)!r}")
     return folder

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from pragmatiq_triton.cache_folder import cache_folder
 from pragmatiq_triton.container.settings import SKIP_VERIFICATION, TRITONSERVER, Settings
 from pragmatiq_triton.container.supervisor import supervise
 from pragmatiq_triton.embedded.kept import unable
 from pragmatiq_triton.embedded.layout import make_folder, way_to
 from pragmatiq_triton.errors import PragmatiqError
+from pragmatiq_triton.fingerprints import secret
 from pragmatiq_triton.keeper.remains import claim, new_server_id, remove, remove_of_dead_servers
 from pragmatiq_triton.model_folders import model_names
 from pragmatiq_triton.stop_signals import StopSignals
@@ -25,6 +27,7 @@ def serve(extra: Sequence[str]) -> None:
     """Check what can be checked without the server, then run it."""
     settings = Settings.read(os.environ)
     model_names(settings.repository)
+    secret(cache_folder())
     require_trusted_repository(settings.repository, None)
     if (size := _shared_memory_bytes()) < _WANTED_BYTES:
         _say(f"warning: /dev/shm has {size >> 20} MiB, and requests pass through it: give it 1 GiB (--shm-size=1g)")

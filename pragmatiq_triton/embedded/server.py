@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import quote
 
-from pragmatiq_triton.cache_folder import CACHE_FOLDER_VARIABLE
+from pragmatiq_triton.cache_folder import CACHE_FOLDER_VARIABLE, make_cache_folder
+from pragmatiq_triton.cache_folder import cache_folder as cache_folder_of_process
 from pragmatiq_triton.drain import Drain
 from pragmatiq_triton.embedded.environment import ServerEnvironment, find_server_environment
 from pragmatiq_triton.embedded.kept import Keeper, unable
@@ -23,6 +24,7 @@ from pragmatiq_triton.embedded.layout import REPOSITORY_LINK, lay_out_backend, m
 from pragmatiq_triton.embedded.log import address_in_use, end_of, failure_reason
 from pragmatiq_triton.embedded.ports import reserve_ports
 from pragmatiq_triton.errors import ConfigError, ServerError
+from pragmatiq_triton.fingerprints import secret
 from pragmatiq_triton.keeper.log_file import open_log
 from pragmatiq_triton.keeper.remains import make_regions_private, new_server_id, remove_of_dead_servers
 from pragmatiq_triton.model_folders import model_names
@@ -105,7 +107,8 @@ class TritonServer:
         self._log_file = log_file.absolute() if log_file else None
         self._startup_timeout = startup_timeout
         self._extra_args = tuple(extra_args)
-        self._variables = {CACHE_FOLDER_VARIABLE: str(cache_folder.absolute())} if cache_folder else {}
+        self._cache_folder = cache_folder.absolute() if cache_folder else None
+        self._variables = {CACHE_FOLDER_VARIABLE: str(self._cache_folder)} if self._cache_folder else {}
         if trust_remote_code:
             self._variables[TRUST_VARIABLE] = "1"
         self._trusted = trust_remote_code or None
@@ -151,6 +154,12 @@ class TritonServer:
         if self._started is not None:
             raise ServerError(f"the server is already running (pid {self.pid})")
         require_trusted_repository(self.repository, self._trusted)
+        # What three models would each say in a traceback is one line here.
+        secret(
+            make_cache_folder(self._cache_folder, "the cache folder")
+            if self._cache_folder
+            else cache_folder_of_process()
+        )
         remove_of_dead_servers()
         for attempt in range(1, _START_ATTEMPTS + 1):
             problem = self._launch(stopping)

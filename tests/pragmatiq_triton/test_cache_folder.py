@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from pragmatiq_triton.cache_folder import CACHE_FOLDER_VARIABLE, cache_folder
@@ -21,4 +23,11 @@ def test_what_cannot_be_a_folder_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv(CACHE_FOLDER_VARIABLE, str(tmp_path / "file"))
     with pytest.raises(ConfigError, match=f"{CACHE_FOLDER_VARIABLE}: .*file"):
+        cache_folder()
+
+
+def test_a_folder_of_another_account_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setenv(CACHE_FOLDER_VARIABLE, str(tmp_path))
+    with pytest.raises(ConfigError, match=f"{CACHE_FOLDER_VARIABLE}: expected a folder that this account can read"):
         cache_folder()
