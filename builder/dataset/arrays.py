@@ -48,11 +48,19 @@ class ArrayFile:
 
 
 def map_array(path: Path) -> npt.NDArray[Any]:
-    """Map an ``.npy`` file for reading; an empty array cannot be mapped and is read."""
+    """Map an ``.npy`` file for reading; an empty array cannot be mapped and is read.
+
+    Raises :class:`ArtifactError` where the file is missing, cut or no array of numbers.
+    """
     try:
-        array: npt.NDArray[Any] = np.load(path, mmap_mode="r")
-    except ValueError:
-        array = np.load(path)
-    except OSError as error:
-        raise ArtifactError(f"{path}: expected an array of a tokenized data set: {error}") from None
+        try:
+            array = np.load(path, mmap_mode="r")
+        except ValueError:
+            array = np.load(path)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("several arrays in one file")
+    except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
+        raise ArtifactError(
+            f"{path}: expected an array of a tokenized data set: {' '.join(str(error).split())}; tokenize again"
+        ) from None
     return array

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builder.dataset.arrays import map_array
@@ -36,6 +37,12 @@ from pragmatiq_triton.time_range import TimeRange
 from pragmatiq_triton.tokenizer import EncodedRecord, Vocabulary, assemble
 
 FORMAT = 2
+# The arrays that are not int64 [n]: their type and the shape of a row.
+_ROWS: dict[str, tuple[type[np.number[Any]], tuple[int, ...]]] = {
+    "tokens": (np.int32, (4,)),
+    "numbers": (np.float32, ()),
+    "profile": (np.int32, (3,)),
+}
 
 
 class TokenizedDataset:
@@ -52,15 +59,17 @@ class TokenizedDataset:
             raise ArtifactError(
                 f"{folder}: expected a finished tokenized data set (meta.json); run `pragmatiq tokenize`"
             ) from None
+        if not isinstance(self.meta, dict):
+            raise ArtifactError(f"{folder / 'meta.json'}: expected an object; tokenize again")
         if self.meta.get("format") != FORMAT:
             raise ArtifactError(
                 f"{folder}: expected data set format {FORMAT}, got {self.meta.get('format')!r}; tokenize again"
             )
         self.tokenizer_dir = folder / "tokenizer"
         self.vocabulary = Vocabulary.load(self.tokenizer_dir)
-        if self.meta["tokenizer_hash"] != self.tokenizer_hash:
+        if self.meta.get("tokenizer_hash") != self.tokenizer_hash:
             raise ArtifactError(
-                f"{folder}: was tokenized with {self.meta['tokenizer_hash']}, "
+                f"{folder}: was tokenized with {self.meta.get('tokenizer_hash')}, "
                 f"its tokenizer is {self.tokenizer_hash}; tokenize again"
             )
         self.config = self.vocabulary.config
@@ -70,6 +79,7 @@ class TokenizedDataset:
         self._event_ts = self._array("event_ts")
         self._event_cu_seqlens = self._array("event_cu_seqlens")
         self._profile_rows = self._array("profile_rows")
+        self._require_lengths()
 
     @property
     def tokenizer_hash(self) -> str:
@@ -105,7 +115,13 @@ class TokenizedDataset:
 
     @cached_property
     def user_ids(self) -> list[str]:
-        ids: list[str] = pq.read_table(self.folder / "users.parquet")["user_id"].to_pylist()
+        path = self.folder / "users.parquet"
+        try:
+            ids: list[str] = pq.read_table(path)["user_id"].to_pylist()
+        except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+            raise ArtifactError(f"{path}: cannot be read: {' '.join(str(error).split())}; tokenize again") from None
+        if len(ids) != self.n_users:
+            raise ArtifactError(f"{path}: expected {self.n_users} users, got {len(ids)}; tokenize again")
         return ids
 
     @cached_property
@@ -173,7 +189,38 @@ class TokenizedDataset:
         return offsets
 
     def _array(self, name: str) -> npt.NDArray[Any]:
-        return map_array(self.folder / f"{name}.npy")
+        path = self.folder / f"{name}.npy"
+        array = map_array(path)
+        dtype, row = _ROWS.get(name, (np.int64, ()))
+        if array.dtype != dtype or array.ndim != 1 + len(row) or array.shape[1:] != row:
+            expected = ", ".join(["n", *map(str, row)])
+            got = f"{array.dtype} {list(array.shape)}"
+            raise ArtifactError(f"{path}: expected {np.dtype(dtype)} [{expected}], got {got}; tokenize again")
+        return array
+
+    def _require_lengths(self) -> None:
+        """Raise :class:`ArtifactError` where the arrays are not of one data set."""
+        tokens, events, users = len(self._tokens), len(self._event_ts), self.n_users
+        for name, found, expected in (
+            ("numbers", len(self._numbers), tokens),
+            ("token_cu_seqlens", len(self._token_cu_seqlens), events + 1),
+            ("event_cu_seqlens", max(users, 0), users),
+            ("profile_rows", len(self._profile_rows), users),
+        ):
+            if found != expected:
+                raise ArtifactError(
+                    f"{self.folder / name}.npy: expected {expected} rows beside the other arrays, got {found}; "
+                    "tokenize again"
+                )
+        for name, offsets, last in (
+            ("token_cu_seqlens", self._token_cu_seqlens, tokens),
+            ("event_cu_seqlens", self._event_cu_seqlens, events),
+        ):
+            if offsets[0] != 0 or offsets[-1] != last:
+                raise ArtifactError(
+                    f"{self.folder / name}.npy: expected offsets from 0 to {last}, got {offsets[0]} to {offsets[-1]}; "
+                    "tokenize again"
+                )
 
     @cached_property
     def _profile(self) -> npt.NDArray[np.int32]:

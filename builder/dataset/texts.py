@@ -185,7 +185,8 @@ def _read_state(folder: Path) -> dict[str, Any] | None:
         state: dict[str, Any] = json.loads((folder / _STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return state
+    needed = {"encoder", "dim", "revision", "texts_sha256", "embedded", "text_model"}
+    return state if isinstance(state, dict) and needed <= state.keys() else None
 
 
 def _write_state(folder: Path, state: dict[str, Any]) -> None:
