@@ -9,6 +9,7 @@ import msgspec
 
 from builder.progress import Progress, Silent
 from builder.raw import EventChunk, ProfileChunk, check_columns, read_events, read_profiles
+from builder.writing import whole_file
 from pragmatiq_triton.batch import cu_seqlens
 from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 
@@ -32,14 +33,19 @@ def read_records(data: Path, times: TimeRange = PLAUSIBLE) -> Iterator[RecordDic
 def write_records(
     data: Path, out: Path, users: int | None = None, progress: Progress = Silent(), times: TimeRange = PLAUSIBLE
 ) -> int:
-    """Write the first ``users`` records as JSON lines; returns how many there were."""
-    n_records = 0
+    """Write the first ``users`` records as JSON lines; returns how many there were.
+
+    An older file stays until the new one is complete. Raises :class:`OutputError` where it cannot be written.
+    """
+    n_records, replaced = 0, out.is_file()
     progress.stage("Writing records", users)
-    with out.open("wb") as file:
+    with whole_file(out) as file:
         for record in islice(read_records(data, times), users):
             file.write(msgspec.json.encode(record) + b"\n")
             n_records += 1
             progress.advance(1)
+    if replaced:
+        progress.say(f"replaced: {out}")
     return n_records
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from pragmatiq_triton.errors import OutputError
 
@@ -38,6 +39,27 @@ def write_file(path: Path, content: bytes) -> None:
             partial.write_bytes(content)
             sync(partial)
             partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of ``path`` at the end of the block; on an error the older one stays.
+
+    A device or a pipe is written to as it is. Raises :class:`OutputError` where it cannot be written.
+    """
+    place = path.resolve()
+    with write_errors(path):
+        if place.exists() and not place.is_file():
+            with place.open("wb") as file:
+                yield file
+            return
+        partial = place.with_name(f".{place.name}.partial")
+        try:
+            with partial.open("wb") as file:
+                yield file
+            partial.replace(place)
         finally:
             partial.unlink(missing_ok=True)
 

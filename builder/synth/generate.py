@@ -52,6 +52,7 @@ def generate(out: Path, users: int = 2000, seed: int = 0, progress: Progress = S
     labels = {task: LabelCount() for task in LABEL_TIMES}
     progress.stage("Generating customers", users)
     with RawWriter(out) as writer:
+        replaced = writer.replaced
         for first in range(0, users, _CHUNK):
             chunk = [_customer_data(seed, i) for i in range(first, min(first + _CHUNK, users))]
             writer.write(chunk)
@@ -61,6 +62,8 @@ def generate(out: Path, users: int = 2000, seed: int = 0, progress: Progress = S
                     count = labels[task]
                     labels[task] = LabelCount(count.rows + len(label), count.positives + int(label.sum()))
             progress.advance(len(chunk))
+    if replaced:
+        progress.say(f"replaced in {out}: {', '.join(replaced)}")
     return SynthSummary(
         users=users,
         events=int(sources.sum()),

@@ -60,6 +60,7 @@ class RawWriter:
         schemas = {"events": EVENTS_SCHEMA, "profiles": PROFILES_SCHEMA}
         schemas |= {f"labels/{task}": label_schema(column) for task, column in LABEL_TIMES.items()}
         self._targets = {name: out / f"{name}.parquet" for name in schemas}
+        self.replaced = [str(path.relative_to(out)) for path in self._targets.values() if path.exists()]
         self._schemas = schemas
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._stack = ExitStack()
