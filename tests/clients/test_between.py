@@ -39,6 +39,16 @@ def test_dark_connection_costs_one_call(client: Client, server: TritonServer) ->
         assert [client.score_one({"n": n}, timeout=5.0).scores["fraud"] for n in range(3)] == [0.0, 1.0, 2.0]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("client", [("sync", "grpc"), ("async", "grpc")], indirect=True, ids="-".join)
+def test_long_call_notices_that_its_connection_is_dark(client: Client, server: TritonServer) -> None:
+    with forwarding(client.address(server)) as proxy:
+        client.connect(proxy.url)
+        assert client.score_one({"n": 1}).scores["fraud"] == 1.0
+        proxy.go_dark()
+        assert client.score_one({"n": 2}, timeout=90.0).scores["fraud"] == 2.0
+
+
 def test_headers_and_request_id_reach_the_model(client: Client, server: TritonServer) -> None:
     client.connect(server, headers={"X-Tenant": "retail"})
     assert [*client.score_one({"tell": "x-tenant"}).scores] == ["retail", "churn"]
