@@ -2,6 +2,7 @@
 
 from itertools import count
 
+import msgspec
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -9,7 +10,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from bench.serving.records import Customer, to_json
 from pragmatiq_triton.batch import UserFeatures
 from pragmatiq_triton.fingerprints import Fingerprints
-from pragmatiq_triton.records import Record, RecordLimits, decode_record
+from pragmatiq_triton.records import Event, Record, RecordLimits, decode_record
 from pragmatiq_triton.serving.tokenizing import DEFAULT_CACHE_BYTES
 from pragmatiq_triton.tokenizer import Tokenizer
 from pragmatiq_triton.tokenizer.cached import CachedTokenizer
@@ -17,6 +18,7 @@ from pragmatiq_triton.tokenizer.features import HistoryFeatures
 from pragmatiq_triton.tokenizer.raw_record import split_record
 
 ROUNDS = 30
+EARLIEST = 1_700_000_000_000_000
 
 
 @pytest.mark.benchmark(group="record: read whole")
@@ -66,6 +68,19 @@ def test_warm(
     found = benchmark.pedantic(cached, setup=one_event_later, rounds=ROUNDS)
     assert_same(found, tokenizer(decode_record(sent[-1])))
     assert cached.events.misses <= n_events + len(sent)
+
+
+@pytest.mark.benchmark(group="tokenize: a thousand strings of 16 kB")
+def test_long_strings(benchmark: BenchmarkFixture, tokenizer: Tokenizer, fingerprints: Fingerprints) -> None:
+    rng = np.random.default_rng(0)
+    letters = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz0123456789 ", np.uint8)
+    texts = [rng.choice(letters, 16_000).tobytes().decode() for _ in range(1_000)]
+    events = [Event(EARLIEST + i, "transaction", {"merchant": text}) for i, text in enumerate(texts)]
+    raw = msgspec.json.encode(Record(events))
+    cached = CachedTokenizer(tokenizer, RecordLimits(), DEFAULT_CACHE_BYTES, fingerprints)
+    found = benchmark.pedantic(cached, args=(raw,), rounds=1)
+    assert len(found.events) == len(texts)
+    assert cached.events.n_bytes <= cached.events.max_bytes
 
 
 @pytest.mark.benchmark(group="features of a history")
