@@ -92,7 +92,7 @@ def test_stages_need_nothing_that_one_of_the_builders_lacks() -> None:
 
 def test_the_cache_folder_is_writable_for_any_user_of_group_0() -> None:
     """As clusters that assign users run it (OpenShift): in group 0, and without an entry in /etc/passwd."""
-    assert "mkdir -m 0770 /cache" in DOCKERFILE
-    assert "COPY --from=environment --chown=1000:0 /cache /cache" in DOCKERFILE
+    assert "mkdir -m 0770 /volumes/cache" in DOCKERFILE
+    assert "COPY --from=environment --chown=1000:0 /volumes /" in DOCKERFILE
     last = DOCKERFILE.rpartition("\nFROM ")[2]
     assert {"HOME=/tmp", "USER=triton-server"} <= set(last.replace("\\", "").split())
