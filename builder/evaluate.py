@@ -114,6 +114,7 @@ def evaluate(
         calibration=outcome.counts.get("calibration"),
         cut_off=cutoff,
         skipped=case.rows.skipped,
+        cautions=case.rows.cautions,
         uncalibrated=columns["uncalibrated"],
         calibration_method=_each(outcome.heads, "calibrator"),
         provenance=provenance,

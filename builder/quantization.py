@@ -1,7 +1,6 @@
 """``pragmatiq export --precision int8``: event encoders calibrated on some users, and what that costs on others."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +114,7 @@ def _test_rows(saved: SavedHead, label_file: Path, data: TokenizedDataset) -> La
     """The rows that the head is tested on."""
     rows = labels_for(saved.head, label_file, data)
     test = split_of(saved, rows, data).test
-    rows = replace(rows, users=rows.users[test], at=rows.at[test], labels=rows.labels[test])
+    rows = rows.take(test)
     if len(np.unique(rows.labels)) < 2:
         raise DataError(
             f"{label_file}: {len(test)} of its rows test {saved.head.task}, {rows.labels.sum()} of them positive, "

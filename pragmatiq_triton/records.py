@@ -14,11 +14,15 @@ Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Event(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
-    """``ts`` is in microseconds since the epoch; a field whose value is null counts as the empty string."""
+    """``ts`` is in microseconds since the epoch; a field whose value is null counts as the empty string.
+
+    ``event_id`` is not read: it may stay in a record of events that labels tell apart by it.
+    """
 
     ts: Int64
     source: str
     fields: dict[str, Scalar] = {}
+    event_id: str | int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Milestone(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):

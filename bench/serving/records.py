@@ -143,7 +143,7 @@ class Book:
         return records
 
 
-def introductions(records: Iterable[Record]) -> list[Record]:
+def introductions(records: Sequence[Record]) -> list[Record]:
     """Records that carry the identifying strings of ``records``, but none of their events."""
     strings = {
         (event.source, key, event.fields[key]): None
@@ -152,9 +152,10 @@ def introductions(records: Iterable[Record]) -> list[Record]:
         for key in IDENTIFYING
         if key in event.fields
     }
-    events = [Event(1, source, {key: value}) for source, key, value in strings]
+    ts = max((event.ts for record in records for event in record.events), default=0)
+    events = [Event(ts, source, {key: value}) for source, key, value in strings]
     starts = range(0, len(events), STRINGS_PER_RECORD)
-    return [Record(events[start : start + STRINGS_PER_RECORD], "introduction", as_of=2) for start in starts]
+    return [Record(events[start : start + STRINGS_PER_RECORD], "introduction", as_of=ts + 1) for start in starts]
 
 
 def share_of_new_events(records: Iterable[Record]) -> float:

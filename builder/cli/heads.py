@@ -88,6 +88,8 @@ def finetune_command(
     }
     show(f"Head {task} of run {run}", {"task": task, "kind": head.kind, **info} if json else values, json)
     if not json:
+        for caution in info["cautions"]:
+            stderr.print(caution, markup=False, highlight=False, soft_wrap=True)
         stderr.print(f"next: pragmatiq evaluate {tok} --run {run} --label {label} --task {task}")
 
 

@@ -10,6 +10,7 @@ Times are absolute and nothing is cut to a number of events, so a history can be
     TOK/numbers.npy               float32 [n_tokens]: the value of a field of numbers as it was, NaN elsewhere
     TOK/token_cu_seqlens.npy      int64 [n_events + 1]: tokens of each event
     TOK/event_ts.npy              int64 [n_events], microseconds
+    TOK/event_ids.npy             uint64 [n_events], hashes of the events' ids, 0 without one; older data sets have none
     TOK/event_cu_seqlens.npy      int64 [n_users + 1]: events of each user
     TOK/profile.npy, item_cu_seqlens.npy, item_ts.npy, profile_item_cu_seqlens.npy, profile_as_of.npy: the profiles
     TOK/profile_rows.npy          int64 [n_users]: each user's row among the profiles, -1 for none
@@ -31,10 +32,12 @@ import pyarrow.parquet as pq
 from builder.dataset.arrays import map_array
 from builder.dataset.field_table import FieldTable
 from builder.dataset.texts import TextStore
+from builder.raw.ids import UInt64
 from pragmatiq_triton.batch import Batch, Int64, Token, UserFeatures, collate
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.time_range import TimeRange
 from pragmatiq_triton.tokenizer import EncodedRecord, Vocabulary, assemble
+from pragmatiq_triton.tokenizer.tokenizer import SOURCE_KEY
 
 FORMAT = 2
 # The arrays that are not int64 [n]: their type and the shape of a row.
@@ -156,6 +159,23 @@ class TokenizedDataset:
         times: Int64 = self._event_ts[self._event_cu_seqlens[user] : self._event_cu_seqlens[user + 1]]
         return times
 
+    def event_ids(self, user: int) -> UInt64:
+        """Hashes of the ids of the user's events, uint64 [n_events], 0 without one."""
+        first, last = (int(self._event_cu_seqlens[user + i]) for i in (0, 1))
+        ids: UInt64 = np.zeros(last - first, np.uint64) if self._event_ids is None else self._event_ids[first:last]
+        return ids
+
+    def event_sources(self, user: int) -> Int64:
+        """Numbers of the sources of the user's events, int64 [n_events]."""
+        first, last = (int(self._event_cu_seqlens[user + i]) for i in (0, 1))
+        sources: Int64 = self._tokens[self._token_cu_seqlens[first:last], Token.VALUE].astype(np.int64)
+        return sources
+
+    def source_name(self, source: int) -> str:
+        """The name behind a number of :meth:`event_sources`."""
+        names = self.vocabulary.state["cat_vocab"].get(SOURCE_KEY, {})
+        return next((name for name, value in names.items() if value == source), f"source {source}")
+
     def batch(self, users: Sequence[int]) -> Batch:
         """These users as one packed batch, with the vectors of their distinct strings."""
         return self.collate([assemble(self.encoded(user), self.config) for user in users])
@@ -221,6 +241,10 @@ class TokenizedDataset:
                     f"{self.folder / name}.npy: expected offsets from 0 to {last}, got {offsets[0]} to {offsets[-1]}; "
                     "tokenize again"
                 )
+
+    @cached_property
+    def _event_ids(self) -> UInt64 | None:
+        return self._array("event_ids") if (self.folder / "event_ids.npy").exists() else None
 
     @cached_property
     def _profile(self) -> npt.NDArray[np.int32]:

@@ -172,6 +172,7 @@ class _Writer:
         self._token_numbers = self._file("numbers", np.float32)
         self.token_offsets = self._file("token_cu_seqlens", np.int64)
         self._event_ts = self._file("event_ts", np.int64)
+        self._event_ids = self._file("event_ids", np.uint64)
         self._profile = self._file("profile", np.int32, (3,))
         self._item_offsets = self._file("item_cu_seqlens", np.int64)
         self._item_ts = self._file("item_ts", np.int64)
@@ -197,6 +198,7 @@ class _Writer:
         self.tokens.append(tokens)
         self._token_numbers.append(fields.numbers[kept])
         self._event_ts.append(chunk.ts)
+        self._event_ids.append(chunk.event_ids)
         self._event_counts.extend(chunk.event_counts.tolist())
         for user_id in chunk.user_ids:
             self._numbers[user_id] = len(self.user_ids)

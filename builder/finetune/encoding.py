@@ -76,7 +76,7 @@ def _key(
     """The hash of all that the inputs of ``rows`` depend on."""
     made_of = [weights_hash(network), data.tokenizer_hash, names, rows.kind, max_events]
     digest = hashlib.sha256(json.dumps(made_of).encode())
-    for array in (rows.users, rows.at):
+    for array in (rows.users, rows.at, *(() if rows.events is None else (rows.events,))):
         digest.update(array.tobytes())
     for user in np.unique(rows.users).tolist():
         record = data.encoded(user)

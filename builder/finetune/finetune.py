@@ -109,6 +109,7 @@ def _provenance(
         "cutoff_ts": split.cutoff,
         "left_out": split.left_out,
         "skipped": rows.skipped,
+        "cautions": rows.cautions,
         "label_file": label_file.name,
         "labels_sha256": file_hash(label_file),
         "tokenizer_hash": run.tokenizer_hash,

@@ -1,7 +1,7 @@
 """What heads read of labelled rows, made by the exported network as a server makes it of the same history."""
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -10,14 +10,15 @@ import numpy as np
 
 from builder.dataset.store import TokenizedDataset
 from builder.finetune.classifiers import Array
-from builder.finetune.labels import Kind, LabelledRows
+from builder.finetune.labels import LabelledRows
 from builder.progress import Progress, Silent
+from builder.raw.event_labels import rows_by_user
 from pragmatiq_triton.batch import Float32, Int64, Token, UserFeatures, collate, newest_events
 from pragmatiq_triton.scorer import Scorer
 from pragmatiq_triton.tokenizer import EncodedRecord, Tokenizer, assemble
 from pragmatiq_triton.tokenizer.assemble import newest
 from pragmatiq_triton.tokenizer.features import FeatureLevel
-from pragmatiq_triton.tokenizer.moment import encoded_before, encoded_until
+from pragmatiq_triton.tokenizer.moment import encoded_before, encoded_until, first_events
 
 ROWS_PER_CALL = 16
 """Histories of one call: enough for every core, few enough to stay small."""
@@ -68,19 +69,45 @@ class LabelledInputs:
         return LabelledInputs(self.inputs.rows(rows), self.feature_names, self.labels[rows], self.users[rows])
 
 
-def history_at(record: EncodedRecord, at: int, kind: Kind) -> EncodedRecord:
-    """What a label of ``kind`` may see: strictly before ``at``, or up to and including the event at ``at``."""
-    return encoded_before(record, at) if kind == "user" else encoded_until(record, at)
+def history_of(record: EncodedRecord, rows: LabelledRows, row: int) -> EncodedRecord:
+    """What a row may see of its user's ``record``: what lies strictly before its moment, and of an event itself."""
+    event = rows.event(row, record.event_ts)
+    return encoded_before(record, int(rows.at[row])) if event is None else encoded_until(record, event)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which of a user's events a history holds: numbers ``first:stop``, and ``own`` if one of them is judged."""
+
+    first: int
+    stop: int
+    own: int | None
+
+    @classmethod
+    def of(cls, rows: LabelledRows, row: int, event_ts: Int64, most: int) -> "Reach":
+        """The newest ``most`` events that a row may see of those at ``event_ts``, ascending."""
+        stop, own = int(np.searchsorted(event_ts, rows.at[row])), rows.event(row, event_ts)
+        return cls(max(stop + (own is not None) - most, 0), stop, own)
+
+    @property
+    def end(self) -> int:
+        """The number behind the last event."""
+        return self.stop if self.own is None else self.own + 1
+
+    def events(self) -> Int64:
+        """The numbers, int64 [n], ascending."""
+        before = np.arange(self.first, self.stop)
+        return before if self.own is None else np.append(before, self.own)
 
 
 def row_features(data: TokenizedDataset, rows: LabelledRows, level: FeatureLevel) -> Float32:
     """The features alone of every row, float32 [n, n_features]."""
     tokenizer = Tokenizer(data.vocabulary, level)
     features = np.zeros((len(rows.users), len(tokenizer.features.names)), np.float32)
-    for user, numbers in _rows_by_user(rows.users):
+    for user, numbers in rows_by_user(rows.users):
         record = data.encoded(user)
         for row in numbers.tolist():
-            history = history_at(record, int(rows.at[row]), rows.kind)
+            history = history_of(record, rows, row)
             features[row] = tokenizer.features(newest(history, data.config.max_events_per_user))
     return features
 
@@ -108,22 +135,22 @@ def head_inputs(
     )
     most = min(max_events or data.config.max_events_per_user, data.config.max_events_per_user)
     progress.stage("Reading histories at their moments", n)
-    for user, numbers in _rows_by_user(rows.users):
+    for user, numbers in rows_by_user(rows.users):
         record = data.encoded(user)
-        histories = [history_at(record, int(at), rows.kind) for at in rows.at[numbers]]
-        stops = [len(history.event_ts) for history in histories]
-        first = max(min(stops) - most, 0)
-        vectors = _event_vectors(data, newest(histories[int(np.argmax(stops))], max(stops) - first), scorer)
+        reaches = [Reach.of(rows, row, record.event_ts, most) for row in numbers.tolist()]
+        first, end = min(reach.first for reach in reaches), max(reach.end for reach in reaches)
+        vectors = _event_vectors(data, newest(first_events(record, end), end - first), scorer)
         for start in range(0, len(numbers), ROWS_PER_CALL):
             call = slice(start, start + ROWS_PER_CALL)
             users: list[UserFeatures] = []
             event_vectors: list[Float32] = []
-            for row, history, stop in zip(numbers[call].tolist(), histories[call], stops[call], strict=True):
+            for row, reach in zip(numbers[call].tolist(), reaches[call], strict=True):
+                history = history_of(record, rows, row)
                 whole = tokenizer.user(history)
                 inputs.features[row] = whole.features
                 inputs.counts[row] = counted(history)
                 read = newest_events(whole, most)
-                event_vectors.append(vectors[stop - first - len(read.events) : stop - first])
+                event_vectors.append(vectors[reach.events() - first])
                 # The tokens are in the event vectors already.
                 users.append(replace(read, tokens=read.tokens[:0]))
             embeddings = scorer.histories(collate(users, []), np.concatenate(event_vectors))
@@ -149,12 +176,6 @@ class CountedKeys:
         keys = np.bincount(first_pieces[:, Token.KEY], minlength=self._vocab_size)[self._keys]
         values = np.bincount(first_pieces[:, Token.VALUE], minlength=self._vocab_size)[self._values]
         return np.concatenate([[len(record.event_ts)], keys, values]).astype(np.float32)
-
-
-def _rows_by_user(users: Int64) -> Iterator[tuple[int, Int64]]:
-    order = np.argsort(users, kind="stable")
-    distinct, first = np.unique(users[order], return_index=True)
-    yield from zip(distinct.tolist(), np.split(order, first[1:]), strict=True)
 
 
 def _event_vectors(data: TokenizedDataset, record: EncodedRecord, scorer: Scorer) -> Float32:

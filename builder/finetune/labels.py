@@ -1,9 +1,8 @@
 """Labels of users and of single events, checked against the histories that they judge."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 
 from builder.raw import read_label_table
 from builder.raw.arrays import Mask
+from builder.raw.event_labels import NO_EVENT, Events, match_events, rows_by_user, simultaneous
 from builder.raw.labels import LabelTime
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
@@ -21,21 +21,12 @@ Kind = Literal["user", "event"]
 _KINDS: dict[LabelTime, Kind] = {"eval_ts": "user", "ts": "event"}
 
 
-class History(Protocol):
+class History(Events, Protocol):
     """What labels need of a data set: its users and when their events were."""
-
-    @property
-    def user_ids(self) -> Sequence[str]:
-        """In the order of the users' numbers."""
-        ...
 
     @property
     def times(self) -> TimeRange:
         """Which moments are plausible."""
-        ...
-
-    def event_times(self, user: int) -> Int64:
-        """Ascending, in microseconds since the epoch."""
         ...
 
 
@@ -43,9 +34,10 @@ class History(Protocol):
 class LabelledRows:
     """Moments of users, each with the class to predict from the history up to it.
 
-    ``kind`` "user": the history strictly before ``at`` is judged; "event": the one up to and including the event at
-    ``at``. ``users`` int64 [n], the data set's numbers; ``at`` int64 [n], microseconds since the epoch; ``labels``
-    int8 [n], 0 or 1; ``skipped``: for each reason that occurred, the number of rows left out.
+    ``kind`` "user": the history strictly before ``at`` is judged; "event": that and one event at ``at``, number
+    ``events`` int64 [n] of its user's, without others in the same microsecond. ``users`` int64 [n], the data set's
+    numbers; ``at`` int64 [n], microseconds since the epoch; ``labels`` int8 [n], 0 or 1; ``skipped``: for each reason
+    that occurred, the number of rows left out; ``cautions``: sentences that belong beside results.
     """
 
     kind: Kind
@@ -53,37 +45,81 @@ class LabelledRows:
     at: Int64
     labels: npt.NDArray[np.int8]
     skipped: dict[str, int]
+    events: Int64 | None = None
+    cautions: list[str] = field(default_factory=list)
+
+    def event(self, row: int, event_ts: Int64) -> int | None:
+        """The number of the event that a row judges among its user's at ``event_ts``; None where it judges the user.
+
+        Rows that do not say which of several in one microsecond mean the last, as the server does.
+        """
+        if self.kind == "user":
+            return None
+        if self.events is not None:
+            return int(self.events[row])
+        last = int(np.searchsorted(event_ts, self.at[row], side="right")) - 1
+        return last if last >= 0 and event_ts[last] == self.at[row] else None
+
+    def take(self, rows: Int64 | Mask) -> "LabelledRows":
+        """Some of the rows."""
+        events = None if self.events is None else self.events[rows]
+        return replace(self, users=self.users[rows], at=self.at[rows], labels=self.labels[rows], events=events)
 
 
 def read_labels(path: Path, data: History) -> LabelledRows:
     """The usable rows of a label file or folder, in its order: ``user_id``, ``label`` and ``eval_ts`` or ``ts``.
 
-    Left out and counted: rows without a label, of users that ``data`` does not have, that repeat an earlier row, and
-    of moments that have no history. Raises :class:`DataError` where the file contradicts itself or the contract, and
-    where the rest does not hold both classes. Rows are numbered from 0; a time without a zone is read as UTC.
+    A label of an event may have its ``event_id``. Left out and counted: rows without a label, of users that ``data``
+    does not have, that repeat an earlier row, and of moments that have no history. Raises :class:`DataError` where the
+    file contradicts itself or the contract, where nothing tells which of several events is meant, and where the rest
+    does not hold both classes. Rows are numbered from 0; a time without a zone is read as UTC.
     """
     table = read_label_table(path, times=data.times)
     assert table is not None, "the first error is raised"
-    rows = LabelledRows(
-        kind=_KINDS[table.time],
-        users=_user_numbers(path, table.users, data),
-        at=table.at,
-        labels=np.nan_to_num(table.labels, nan=-1).astype(np.int8),
-        skipped={},
-    )
-    rows = _without(rows, rows.labels < 0, "label missing")
-    rows = _without(rows, rows.users < 0, "user unknown")
-    rows = _without(rows, _duplicates(path, rows, data), "duplicate")
-    no_history = "no history before eval_ts" if rows.kind == "user" else "no event at ts"
-    rows = _without(rows, ~_has_history(rows, data), no_history)
+    kind = _KINDS[table.time]
+    users, at = _user_numbers(path, table.users, data), table.at
+    labels = np.nan_to_num(table.labels, nan=-1).astype(np.int8)
+    kept, skipped, cautions = np.arange(len(labels)), dict[str, int](), list[str]()
+
+    def leave_out(rows: Mask, reason: str) -> None:
+        nonlocal kept
+        if rows.any():
+            skipped[reason] = skipped.get(reason, 0) + int(np.count_nonzero(rows))
+            kept = kept[~rows]
+
+    leave_out(labels[kept] < 0, "label missing")
+    leave_out(users[kept] < 0, "user unknown")
+    events = np.full(len(labels), NO_EVENT, np.int64)
+    if kind == "event":
+        columns = (table.rows[kept], users[kept], at[kept], table.event_ids[kept])
+        events[kept], by_source = match_events(path, *columns, data)
+        cautions += [_guess(source, n) for source, n in by_source.items()]
+    leave_out(_duplicates(path, (users, at, table.event_ids), labels, kept, data), "duplicate")
+    if kind == "user":
+        leave_out(~_has_history(users[kept], at[kept], data), "no history before eval_ts")
+    else:
+        leave_out(events[kept] == NO_EVENT, "no event at ts")
+        leave_out(_duplicates(path, (users, at, events), labels, kept, data), "duplicate")
+    rows = LabelledRows(kind, users[kept], at[kept], labels[kept], skipped)
+    if kind == "event":
+        numbers = events[kept]
+        cautions += simultaneous(rows.users, rows.at, numbers, rows.labels.astype(np.int64), data)
+        rows = replace(rows, events=numbers, cautions=cautions)
     classes = np.unique(rows.labels)
     if len(classes) < 2:
         found = f"{len(rows.labels)} of them usable" + (f", all labelled {classes[0]}" if len(classes) else "")
-        skipped = ", ".join(f"{count} {reason}" for reason, count in rows.skipped.items()) or "none"
+        reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "none"
         raise DataError(
-            f"{path}: expected rows of both classes, got {len(table.labels)} rows, {found}; skipped: {skipped}"
+            f"{path}: expected rows of both classes, got {len(table.labels)} rows, {found}; skipped: {reasons}"
         )
     return rows
+
+
+def _guess(source: str, n_rows: int) -> str:
+    return (
+        f"{n_rows} labels are of moments with several events and have no event_id; they are taken for the only event "
+        f"there of a source that other rows label, {source!r}."
+    )
 
 
 def _user_numbers(path: Path, users: pa.Array, data: History) -> Int64:
@@ -100,21 +136,19 @@ def _user_numbers(path: Path, users: pa.Array, data: History) -> Int64:
     return numbers
 
 
-def _without(rows: LabelledRows, left_out: Mask, reason: str) -> LabelledRows:
-    if not left_out.any():
-        return rows
-    skipped = {**rows.skipped, reason: int(np.count_nonzero(left_out))}
-    return LabelledRows(rows.kind, rows.users[~left_out], rows.at[~left_out], rows.labels[~left_out], skipped)
+def _duplicates(
+    path: Path, keys: tuple[Int64, Int64, Any], labels: npt.NDArray[np.int8], kept: Int64, data: History
+) -> Mask:
+    """Of the rows ``kept``, those whose user, time and event equal an earlier one's, bool [n].
 
-
-def _duplicates(path: Path, rows: LabelledRows, data: History) -> Mask:
-    """Rows that repeat an earlier one; :class:`DataError` where the two have different labels."""
-    order = np.lexsort((rows.at, rows.users))
-    users, at, labels = rows.users[order], rows.at[order], rows.labels[order]
-    again = (np.diff(users) == 0) & (np.diff(at) == 0)
-    contradicts = again & (np.diff(labels) != 0)
+    Raises :class:`DataError` where two such rows have different labels.
+    """
+    users, at, event = (key[kept] for key in keys)
+    order = np.lexsort((event, at, users))
+    again = np.logical_and.reduce([np.equal(key[order[1:]], key[order[:-1]]) for key in (users, at, event)])
+    contradicts = again & (np.diff(labels[kept][order]) != 0)
     if contradicts.any():
-        first = np.argmax(contradicts)
+        first = order[np.argmax(contradicts)]
         raise DataError(
             f"{path}: user {data.user_ids[users[first]]!r} has labels 0 and 1 at {at[first].astype('M8[us]')} UTC, "
             "expected one of them; remove the wrong row"
@@ -124,13 +158,9 @@ def _duplicates(path: Path, rows: LabelledRows, data: History) -> Mask:
     return duplicates
 
 
-def _has_history(rows: LabelledRows, data: History) -> Mask:
-    """Whether there is an event before ``at`` (labels of users) or at it (labels of events), bool [n]."""
-    order = np.argsort(rows.users, kind="stable")
-    starts = np.flatnonzero(np.diff(rows.users[order], prepend=-1))
-    fits = np.zeros(len(order), np.bool_)
-    for of_user in np.split(order, starts)[1:]:
-        times = data.event_times(int(rows.users[of_user[0]]))
-        at = rows.at[of_user]
-        fits[of_user] = np.searchsorted(times, at) > 0 if rows.kind == "user" else np.isin(at, times)
+def _has_history(users: Int64, at: Int64, data: History) -> Mask:
+    """Whether the user has an event before ``at``, bool [n]."""
+    fits = np.zeros(len(users), np.bool_)
+    for user, places in rows_by_user(users):
+        fits[places] = np.searchsorted(data.event_times(user), at[places]) > 0
     return fits

@@ -6,7 +6,7 @@ once per batch, and only the history encoder runs per row.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from builder.dataset.store import TokenizedDataset
-from builder.finetune.inputs import history_at
+from builder.finetune.inputs import Reach, history_of
 from builder.finetune.labels import Kind, LabelledRows
 from builder.network import BatchTensors, PragmaNetwork, to_tensors
 from builder.prefetch import prefetched
 from builder.training.data import plan_epoch
-from pragmatiq_triton.batch import Event, Float32, Int64, UserFeatures, cu_seqlens
+from pragmatiq_triton.batch import Event, Float32, Int64, UserFeatures
 from pragmatiq_triton.tokenizer import EncodedRecord, assemble
 from pragmatiq_triton.tokenizer.assemble import newest
 
@@ -27,14 +27,13 @@ from pragmatiq_triton.tokenizer.assemble import newest
 class RowGroup(NamedTuple):
     """Rows of one user, ascending in time, that share one pass over its events.
 
-    ``rows`` int64 [k] are their numbers; row i reads the user's events ``first[i]:stop[i]`` (int64 [k] each); ``cost``
-    counts the tokens of all these events and the slots of the rows' histories.
+    ``rows`` int64 [k] are their numbers; row i reads the user's events of ``reaches[i]``; ``cost`` counts the tokens of
+    all these events and the slots of the rows' histories.
     """
 
     user: int
     rows: Int64
-    first: Int64
-    stop: Int64
+    reaches: list[Reach]
     cost: int
 
 
@@ -119,16 +118,16 @@ class RowBatches:
         for group in groups:
             record = self.data.encoded(group.user)
             needed = np.zeros(len(record.event_ts), np.bool_)
-            for first, stop in zip(group.first, group.stop, strict=True):
-                needed[first:stop] = True
+            for reach in group.reaches:
+                needed[reach.events()] = True
             place = np.cumsum(needed) - 1 + n_events
-            index += [place[first:stop] for first, stop in zip(group.first, group.stop, strict=True)]
+            index += [place[reach.events()] for reach in group.reaches]
             n_events += int(needed.sum())
             users.append(_only_tokens(record, needed))
             bare = replace(
                 record, tokens=record.tokens[:0], numbers=record.numbers[:0], event_lengths=0 * record.event_lengths
             )
-            histories += [self._history(bare, int(at)) for at in self.rows.at[group.rows]]
+            histories += [self._history(bare, row) for row in group.rows.tolist()]
         numbers = np.concatenate([group.rows for group in groups])
         events, packed = self.data.collate(users), self.data.collate(histories)
         stops = packed.event_cu_seqlens[1:]
@@ -144,26 +143,25 @@ class RowBatches:
             n_tokens=len(events.tokens),
         )
 
-    def _history(self, record: EncodedRecord, at: int) -> UserFeatures:
-        return assemble(newest(history_at(record, at, self.rows.kind), self.max_events), self.data.config)
+    def _history(self, record: EncodedRecord, row: int) -> UserFeatures:
+        return assemble(newest(history_of(record, self.rows, row), self.max_events), self.data.config)
 
     def _groups(self, numbers: Int64) -> Iterator[RowGroup]:
         """One user's rows, ascending in time, in as few groups within the budget as their order allows."""
         user = int(self.rows.users[numbers[0]])
-        tokens = cu_seqlens(self.data.encoded(user).event_lengths)
-        side: Literal["left", "right"] = "left" if self.rows.kind == "user" else "right"
-        stop = np.searchsorted(self.data.event_times(user), self.rows.at[numbers], side=side)
-        first = np.maximum(stop - self.max_events, 0)
-        begin, cost = 0, 0
-        for i in range(len(numbers)):
-            unseen = max(first[i], stop[i - 1]) if cost else first[i]
-            added = int(tokens[stop[i]] - tokens[unseen] + stop[i] - first[i] + 1)
+        lengths, event_ts = self.data.encoded(user).event_lengths, self.data.event_times(user)
+        reaches = [Reach.of(self.rows, row, event_ts, self.max_events) for row in numbers.tolist()]
+        begin, cost, needed = 0, 0, np.zeros(len(lengths), np.bool_)
+        for i, reach in enumerate(reaches):
+            events = reach.events()
+            added = int(lengths[events[~needed[events]]].sum()) + len(events) + 1
             if cost and cost + added > self.token_budget:
-                yield RowGroup(user, numbers[begin:i], first[begin:i], stop[begin:i], cost)
-                begin, cost = i, 0
-                added += int(tokens[unseen] - tokens[first[i]])
+                yield RowGroup(user, numbers[begin:i], reaches[begin:i], cost)
+                begin, cost, needed[:] = i, 0, False
+                added = int(lengths[events].sum()) + len(events) + 1
+            needed[events] = True
             cost += added
-        yield RowGroup(user, numbers[begin:], first[begin:], stop[begin:], cost)
+        yield RowGroup(user, numbers[begin:], reaches[begin:], cost)
 
 
 def _only_tokens(record: EncodedRecord, needed: npt.NDArray[np.bool_]) -> UserFeatures:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from builder.raw.arrays import encode, map_parts, microseconds, null_mask, time_problems
 from builder.raw.columns import Column, column_of, read_text, stored, usable_columns
 from builder.raw.findings import Findings, FirstError, Rows
+from builder.raw.ids import UInt64, hashed_ids
 from builder.raw.merge import merged, sorted_as
 from builder.raw.pairs import PAIRS, named_texts
 from builder.raw.parts import Part, RawTable, find_table, missing_table, opened, read_rows
@@ -26,6 +27,7 @@ COLUMNS = {
     "ts": Column(timestamps, TIME),
     "source": Column(lambda column: texts(column, scalars=False), NAME, in_partition=True),
     "fields": Column(named_texts, PAIRS),
+    "event_id": Column(lambda column: texts(column, scalars=False), NAME, required=False),
 }
 
 
@@ -34,7 +36,8 @@ class EventChunk:
     """Events of whole users, each user's in ascending time.
 
     ``user_ids``: one per user; ``event_counts`` int64 [n_users]; ``ts`` int64 [n_events] microseconds; ``sources``
-    string [n_events]; ``field_counts`` int64 [n_events]; ``keys`` and ``values`` string [n_fields], event by event.
+    string [n_events]; ``field_counts`` int64 [n_events]; ``keys`` and ``values`` string [n_fields], event by event;
+    ``event_ids`` uint64 [n_events], hashes, 0 without one.
     """
 
     user_ids: list[str]
@@ -44,6 +47,7 @@ class EventChunk:
     field_counts: Int64
     keys: pa.Array
     values: pa.Array
+    event_ids: UInt64
 
 
 def read_events(
@@ -94,6 +98,9 @@ def _events(
     columns = {name: column_of(part, rows, name) for name in usable}
     keep = np.full(n, {"user_id", "ts"} <= set(columns))
     users, ts, sources = pa.array([""] * n), np.zeros(n, np.int64), pa.array([""] * n)
+    event_ids = np.zeros(n, np.uint64)
+    if "event_id" in columns:
+        event_ids = hashed_ids(read_text(rows, "event_id", columns["event_id"], findings))
     if "user_id" in columns:
         users = read_text(rows, "user_id", columns["user_id"], findings)
         lacking = null_mask(users)
@@ -119,7 +126,7 @@ def _events(
         fields = pa.MapArray.from_arrays(offsets, pairs.keys, pairs.values)
     if "user_id" in columns:
         order.check(rows, users, ts, keep, findings)
-    table = pa.table({"user_id": users, "ts": ts, "source": sources, "fields": fields})
+    table = pa.table({"user_id": users, "ts": ts, "source": sources, "fields": fields, "event_id": event_ids})
     return table if keep.all() else table.filter(pa.array(keep))
 
 
@@ -189,6 +196,7 @@ def _chunk(table: pa.Table) -> EventChunk:
         field_counts=field_counts,
         keys=keys,
         values=values.fill_null(""),
+        event_ids=np.asarray(table["event_id"].to_numpy(), np.uint64),
     )
 
 

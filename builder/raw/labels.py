@@ -13,6 +13,7 @@ from builder.raw.arrays import microseconds, null_mask, time_problems
 from builder.raw.columns import Column, column_of, read_text, stored, usable_columns
 from builder.raw.events import CHUNK_ROWS
 from builder.raw.findings import Findings, FirstError, Rows
+from builder.raw.ids import UInt64, hashed_ids
 from builder.raw.parts import Part, opened, read_rows, read_table_at
 from builder.raw.text import NAME, UnreadableError, texts
 from builder.raw.times import TIME, timestamps
@@ -31,7 +32,7 @@ class LabelTable:
     """Rows of a label file in its order: ``users`` string [n], ``at`` int64 [n] microseconds, ``labels`` float32 [n].
 
     A label is 0 or 1, NaN where it is missing; ``time`` is the column that ``at`` was in, ``rows`` int64 [n] are the
-    rows' numbers in their file.
+    rows' numbers in their file; ``event_ids`` uint64 [n] as those of events, 0 without one.
     """
 
     time: LabelTime
@@ -39,6 +40,7 @@ class LabelTable:
     users: pa.Array
     at: Int64
     labels: Float32
+    event_ids: UInt64
 
 
 def read_label_table(path: Path, findings: Findings = FirstError(), times: TimeRange = PLAUSIBLE) -> LabelTable | None:
@@ -49,7 +51,7 @@ def read_label_table(path: Path, findings: Findings = FirstError(), times: TimeR
     """
     table = read_table_at(path)
     kinds: set[LabelTime] = set()
-    chunks: list[tuple[Int64, pa.Array, Int64, Float32]] = []
+    chunks: list[tuple[Int64, pa.Array, Int64, Float32, UInt64]] = []
     for part in table.parts:
         file = opened(part, findings)
         if file is None:
@@ -66,6 +68,8 @@ def read_label_table(path: Path, findings: Findings = FirstError(), times: TimeR
                 present[0]: Column(timestamps, TIME),
                 "label": Column(_classes, CLASS),
             }
+            if present[0] == "ts":
+                columns["event_id"] = Column(lambda column: texts(column, scalars=False), NAME, required=False)
             usable = usable_columns(part, file, columns, findings)
             for rows in read_rows(part, file, stored(part, file, usable), CHUNK_ROWS, findings):
                 chunks.append(_chunk(part, rows, present[0], list(usable), findings, times))
@@ -76,9 +80,14 @@ def read_label_table(path: Path, findings: Findings = FirstError(), times: TimeR
         if table.has_no_rows():
             findings.broken(path, "has no rows")
         return None
-    numbers, users, at, labels = zip(*chunks, strict=True)
+    numbers, users, at, labels, event_ids = zip(*chunks, strict=True)
     return LabelTable(
-        kinds.pop(), np.concatenate(numbers), pa.concat_arrays(users), np.concatenate(at), np.concatenate(labels)
+        kinds.pop(),
+        np.concatenate(numbers),
+        pa.concat_arrays(users),
+        np.concatenate(at),
+        np.concatenate(labels),
+        np.concatenate(event_ids),
     )
 
 
@@ -106,7 +115,7 @@ def has_label_columns(path: Path) -> bool:
 
 def _chunk(
     part: Part, rows: Rows, time: LabelTime, usable: list[str], findings: Findings, times: TimeRange
-) -> tuple[Int64, pa.Array, Int64, Float32]:
+) -> tuple[Int64, pa.Array, Int64, Float32, UInt64]:
     n = rows.batch.num_rows
     columns = {name: column_of(part, rows, name) for name in usable}
     keep = np.ones(n, np.bool_)
@@ -128,8 +137,11 @@ def _chunk(
         findings.error(rows, "label is neither 0 nor 1", wrong)
         keep &= ~wrong
         findings.warn(rows, "label is null or NaN; the row is skipped", np.isnan(labels))
+    event_ids = np.zeros(n, np.uint64)
+    if "event_id" in columns:
+        event_ids = hashed_ids(read_text(rows, "event_id", columns["event_id"], findings))
     kept = np.flatnonzero(keep)
-    return rows.first + kept, users.take(pa.array(kept)), at[kept], labels[kept]
+    return rows.first + kept, users.take(pa.array(kept)), at[kept], labels[kept], event_ids[kept]
 
 
 def _classes(column: pa.Array) -> Float32:

@@ -15,7 +15,7 @@ class Gathered:
     """Findings of a raw data folder, added to its report; reading goes on behind each."""
 
     def __init__(self, data: Path, report: ValidationReport, on_rows: Callable[[int], None]) -> None:
-        self._data = data
+        self.data = data
         self._report = report
         self._on_rows = on_rows
         self._known: dict[tuple[str, str], Finding] = {}
@@ -37,7 +37,7 @@ class Gathered:
 
     def add(self, findings: list[Finding], path: Path, what: str, count: int, example: dict[str, Any] | None) -> None:
         """Count a problem; the file and the example of the first time stay. Parts of one table count together."""
-        name = str(path.relative_to(self._data)) if path != self._data else "."
+        name = str(path.relative_to(self.data)) if path != self.data else "."
         table = name.partition("/")[0] if not name.startswith("labels/") else "/".join(name.split("/")[:2])
         known = self._known.get((table, what))
         if known is None:

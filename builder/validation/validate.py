@@ -13,9 +13,12 @@ import numpy as np
 from builder.progress import Progress, Silent
 from builder.raw import EventChunk, LabelTable, read_events, read_label_table, read_profiles
 from builder.raw.arrays import Int64, Mask, count_values, encode
+from builder.raw.event_labels import NO_EVENT, match_events, simultaneous
+from builder.raw.ids import UInt64
 from builder.raw.labels import has_label_columns, label_files
 from builder.raw.parts import find_table, read_table_at
 from builder.validation.gather import Gathered
+from builder.validation.histories import LabelledUsers
 from builder.validation.report import Finding, ValidationReport
 from builder.validation.values import ValueCheck
 from pragmatiq_triton.batch import Float32
@@ -110,7 +113,13 @@ def _check_labels(path: Path, found: Gathered, report: ValidationReport, users: 
             found.add(report.errors, path, f"{what}, in every row", *_counted(table, unknown))
         elif unknown.any():
             found.add(report.warnings, path, f"{what}; the row is skipped", *_counted(table, unknown))
-    again, contradicts = _repeats(code, table.at, table.labels)
+    if table.time == "ts" and users and not any(error.file.startswith("events") for error in report.errors):
+        try:
+            _check_event_labels(path, table, found, report, times)
+        except DataError as error:
+            found.add(report.errors, path, str(error).removeprefix(f"{path}: "), 1, None)
+            return
+    again, contradicts = _repeats(code, table.at, table.labels, table.event_ids)
     if contradicts.any():
         what = f"second row of a user_id and {table.time}, with another label; expected one of them"
         found.add(report.errors, path, what, *_counted(table, contradicts))
@@ -119,17 +128,41 @@ def _check_labels(path: Path, found: Gathered, report: ValidationReport, users: 
         found.add(report.warnings, path, what, *_counted(table, again))
 
 
+def _check_event_labels(
+    path: Path, table: LabelTable, found: Gathered, report: ValidationReport, times: TimeRange
+) -> None:
+    """Labels of events mean an event each; :class:`DataError` where nothing tells which."""
+    names = table.users.to_pylist()
+    data = LabelledUsers(found.data, set(names), times)
+    numbers = {name: number for number, name in enumerate(data.user_ids)}
+    users = np.array([numbers.get(name, -1) for name in names], np.int64)
+    usable = np.flatnonzero((users >= 0) & ~np.isnan(table.labels))
+    columns = (table.rows[usable], users[usable], table.at[usable], table.event_ids[usable])
+    events, by_source = match_events(path, *columns, data)
+    for source, n_rows in by_source.items():
+        what = f"label of a moment with several events, without an event_id; taken for the only one of {source!r}"
+        found.add(report.warnings, path, what, n_rows, None)
+    missing = np.zeros(len(names), np.bool_)
+    missing[usable[events == NO_EVENT]] = True
+    if missing.any():
+        found.add(report.warnings, path, "no event of the user at ts; the row is skipped", *_counted(table, missing))
+    matched = usable[events != NO_EVENT]
+    labels, events = table.labels[matched].astype(np.int64), events[events != NO_EVENT]
+    for caution in simultaneous(users[matched], table.at[matched], events, labels, data):
+        found.remark(path, caution)
+
+
 def _counted(table: LabelTable, rows: Mask) -> tuple[int, dict[str, Any]]:
     row = int(np.argmax(rows))
     example = {"row": int(table.rows[row]), "user_id": table.users[row].as_py(), table.time: int(table.at[row])}
     return int(np.count_nonzero(rows)), example
 
 
-def _repeats(users: Int64, at: Int64, labels: Float32) -> tuple[Mask, Mask]:
+def _repeats(users: Int64, at: Int64, labels: Float32, ids: UInt64) -> tuple[Mask, Mask]:
     """Rows that repeat an earlier one with the same label, and those with another; a missing label does neither."""
-    order = np.lexsort((at, users))
+    order = np.lexsort((ids, at, users))
     order = order[~np.isnan(labels[order])]
-    same = (users[order[1:]] == users[order[:-1]]) & (at[order[1:]] == at[order[:-1]])
+    same = np.logical_and.reduce([np.equal(key[order[1:]], key[order[:-1]]) for key in (users, at, ids)])
     differs = labels[order[1:]] != labels[order[:-1]]
     again, contradicts = np.zeros(len(users), np.bool_), np.zeros(len(users), np.bool_)
     again[order[1:]], contradicts[order[1:]] = same & ~differs, same & differs

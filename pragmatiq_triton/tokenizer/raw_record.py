@@ -14,6 +14,7 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What reading JSON that breaks the record's contract raises."""
 
 _decode_text = msgspec.json.Decoder(str).decode
+_decode_id = msgspec.json.Decoder(str | int).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Scalar]).decode
 _decode_milestones = msgspec.json.Decoder(list[Milestone]).decode
 
@@ -24,6 +25,7 @@ class RawEvent(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False
     ts: records.Int64
     source: msgspec.Raw
     fields: msgspec.Raw = ABSENT
+    event_id: msgspec.Raw = ABSENT
 
     def decode(self) -> Event:
         """The event, checked; raises one of ``UNREADABLE``."""
@@ -76,6 +78,9 @@ def split_record(json: bytes) -> SplitRecord | None:
         raw = _decode_record(json)
         if raw.user_id is not ABSENT:
             _decode_text(raw.user_id)
+        event_ids = [event.event_id for event in raw.events if event.event_id is not ABSENT]
+        for event_id in event_ids:
+            _decode_id(event_id)
     except UNREADABLE:
         return None
     event_keys = [b"".join((event.source, event.fields)) for event in raw.events]
@@ -83,8 +88,8 @@ def split_record(json: bytes) -> SplitRecord | None:
     profile_key = b"|".join((raw.attributes, raw.lifelong))
     # A member given twice would go unread the first time. Outside of the values that were cut out, each member has
     # two quotation marks, those around its name, however the name is escaped and whatever the space between.
-    outside = _n_quotes(json) - _n_quotes(b"".join((*event_keys, profile_key, raw.user_id)))
-    if outside != 2 * _n_members(raw):
+    outside = _n_quotes(json) - _n_quotes(b"".join((*event_keys, *event_ids, profile_key, raw.user_id)))
+    if outside != 2 * (_n_members(raw) + len(event_ids)):
         return None
     return SplitRecord(
         ts=np.asarray([event.ts for event in raw.events], np.int64),
@@ -97,7 +102,7 @@ def split_record(json: bytes) -> SplitRecord | None:
 
 
 def _n_members(raw: RawRecord) -> int:
-    """Members of the record and of its events, each counted once."""
+    """Members of the record and of its events but their ids, each counted once."""
     without_fields = len([True for event in raw.events if event.fields is ABSENT])
     optional = sum(value is not ABSENT for value in (raw.user_id, raw.attributes, raw.lifelong))
     times = sum(value is not msgspec.UNSET for value in (raw.as_of, raw.eval_ts))

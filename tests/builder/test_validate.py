@@ -377,3 +377,34 @@ def test_times_are_held_to_those_that_a_tokenizer_was_fitted_on(folder: Folder) 
     assert validate(folder.write()).ok
     (finding,) = validate(folder.write(), times=fitted_on).errors
     assert finding.what.startswith("ts is after 2035-02-0")
+
+
+def with_event_labels(folder: Folder, rows: list[tuple[str, int, int, str | None]]) -> Folder:
+    """Two events of user a at once, and labels of events with their ids."""
+    in_true_times(folder)["events"]["ts"][2] = folder["events"]["ts"][1]
+    folder.types["event_id"] = pa.string()
+    folder["events"]["event_id"] = ["e0", "e1", "e2", "e3", "e4"]
+    users, places, labels, ids = (list(column) for column in zip(*rows, strict=True))
+    columns = {"user_id": users, "ts": [folder["events"]["ts"][place] for place in places], "label": labels}
+    folder.files["labels/fraud"] = {**columns, "event_id": ids}
+    del folder.files["labels/churn"]
+    return folder
+
+
+def test_labels_of_events_are_told_apart_by_their_ids(folder: Folder) -> None:
+    with_event_labels(folder, [("a", 1, 1, "e1"), ("a", 2, 0, "e2"), ("b", 3, 0, None), ("b", 4, 0, "e3")])
+    report = validate(folder.write())
+    assert report.ok
+    assert [finding.what.split(";")[0] for finding in report.warnings[:1]] == ["no event of the user at ts"]
+    assert "2 of 3 labelled events have others in the same microsecond" in report.warnings[1].what
+    assert "1 of 'transaction' (0 of them at rows labelled 1)" in report.warnings[1].what
+    assert "1 of 'app' (1 of them at rows labelled 1)" in report.warnings[1].what
+
+
+def test_labels_of_events_that_nothing_tells_apart_are_named(folder: Folder) -> None:
+    with_event_labels(folder, [("a", 1, 1, None), ("a", 2, 0, None), ("b", 3, 0, None), ("b", 4, 0, None)])
+    (finding,) = validate(folder.write()).errors
+    assert finding.file == "labels/fraud.parquet"
+    assert finding.what.startswith("2 of 4 rows, of 1 users, cannot be told apart: their user has several events")
+    assert "with events 1 of 'transaction', 1 of 'app'" in finding.what
+    assert "event_id" in finding.what

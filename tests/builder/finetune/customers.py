@@ -123,8 +123,9 @@ def make_rows(data: TokenizedDataset, kind: Kind, per_user: int = 4) -> Labelled
 
 def cut(data: TokenizedDataset, rows: LabelledRows, i: int, most: int) -> EncodedRecord:
     record = data.encoded(int(rows.users[i]))
-    until = encoded_before if rows.kind == "user" else encoded_until
-    return newest(until(record, int(rows.at[i])), most)
+    event = rows.event(i, record.event_ts)
+    history = encoded_before(record, int(rows.at[i])) if event is None else encoded_until(record, event)
+    return newest(history, most)
 
 
 @torch.no_grad()
@@ -163,6 +164,10 @@ def make_bank(folder: Path) -> Bank:
     data = make_data(folder, events, CONFIGS["bpe"])
     run = make_run(folder / "runs" / "nano", data)
     rows: dict[Kind, LabelledRows] = {"user": make_rows(data, "user", 8), "event": make_rows(data, "event", 8)}
+    pairs = zip(rows["event"].users.tolist(), rows["event"].at.tolist(), strict=True)
+    # Without an event_id a label says which event it means by its time alone.
+    clear = np.array([np.count_nonzero(data.event_times(user) == at) == 1 for user, at in pairs])
+    rows["event"] = rows["event"].take(clear)
     return Bank(data, run, {kind: write_labels(folder / f"{kind}.parquet", data, each) for kind, each in rows.items()})
 
 

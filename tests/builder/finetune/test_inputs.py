@@ -71,12 +71,13 @@ def every_moment(data: TokenizedDataset, kind: Kind) -> LabelledRows:
 
 
 def served_record(kind: Kind, user: int, at: int, newest: int | None = None) -> Record:
-    """As a caller sends it: whole with ``eval_ts``, or cut by hand up to and including the event at ``at``."""
+    """As a caller sends it: whole with ``eval_ts``, or cut by hand: what lies before ``at`` and one event."""
     name = f"u{user}"
     attributes, milestones = profile_of(user) or ({}, [])
-    seen = [event for event in EVENTS if event[0] == name and event[1] < at + (kind == "event")]
+    seen = [event for event in EVENTS if event[0] == name and event[1] < at]
     if kind == "event":
-        profile = (attributes, [milestone for milestone in milestones if milestone[1] <= at])
+        seen.append([event for event in EVENTS if event[:2] == (name, at)][-1])
+        profile = (attributes, [milestone for milestone in milestones if milestone[1] < at])
         return decode_record(record_json(seen[-newest:] if newest else seen, name, profile, as_of=at))
     events = seen[-newest:] if newest else EVENTS
     return decode_record(record_json(events, name, (attributes, milestones), eval_ts=at))

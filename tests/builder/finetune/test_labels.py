@@ -1,5 +1,5 @@
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.finetune.labels import LabelledRows, read_labels
+from builder.raw.ids import UInt64, hashed_ids
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
@@ -25,6 +26,8 @@ class Histories:
 
     events: dict[str, list[int]]
     times: TimeRange = EVER
+    ids: dict[str, list[str | None]] = field(default_factory=dict)
+    sources: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def user_ids(self) -> list[str]:
@@ -32,6 +35,16 @@ class Histories:
 
     def event_times(self, user: int) -> Int64:
         return np.array(self.events[self.user_ids[user]], np.int64)
+
+    def event_ids(self, user: int) -> UInt64:
+        ids = self.ids.get(self.user_ids[user], [None] * len(self.event_times(user)))
+        return hashed_ids(pa.array(ids, pa.string()))
+
+    def event_sources(self, user: int) -> Int64:
+        return np.array(self.sources.get(self.user_ids[user], [0] * len(self.event_times(user))), np.int64)
+
+    def source_name(self, source: int) -> str:
+        return f"source {source}"
 
 
 DATA = Histories({"a": [1 * SECOND, 3 * SECOND, 3 * SECOND], "b": [2 * SECOND], "c": []})
@@ -65,13 +78,15 @@ def test_labels_of_users_judge_the_history_before_their_time(path: Path) -> None
 def test_labels_of_events_need_an_event_at_exactly_their_time(path: Path) -> None:
     write(
         path,
-        [("b", 2 * SECOND, 1), ("a", 3 * SECOND, 0), ("a", 2 * SECOND, 1), ("c", SECOND, 1)],
+        [("b", 2 * SECOND, 1), ("a", SECOND, 0), ("a", 2 * SECOND, 1), ("c", SECOND, 1)],
         "ts",
         ts=pa.timestamp("us"),
     )
     rows = read_labels(path, DATA)
     assert rows.kind == "event"
-    assert triples(rows) == [(1, 2 * SECOND, 1), (0, 3 * SECOND, 0)]
+    assert triples(rows) == [(1, 2 * SECOND, 1), (0, SECOND, 0)]
+    assert rows.events is not None
+    assert rows.events.tolist() == [0, 0]
     assert rows.skipped == {"no event at ts": 2}
 
 
@@ -194,6 +209,9 @@ def test_rows_are_kept_and_counted_as_one_by_one(
 ) -> None:
     # One row of each class that is always usable, so that the file as a whole is.
     histories = {**histories, "z": [0, 1]}
+    if time == "ts":
+        # Which of several events at once a label means is another test's question.
+        histories = {user: sorted(set(times)) for user, times in histories.items()}
     rows: list[tuple[str, int, int | None]] = [("z", 1, 0), ("z", 0 if time == "ts" else 2, 1)]
     rows += [(user, at, label) for (user, at), (label, times) in entries.items() for _ in range(times)]
     shuffle.shuffle(rows)
@@ -239,3 +257,66 @@ def test_label_times_in_a_wrong_unit_are_refused_and_the_unit_is_named(
     write(path, [("a", stored, 1), ("b", stored, 0)], time, **{time: pa.timestamp(read_as)})
     with pytest.raises(DataError, match=rf"row 0: {time} is .*; it looks like {unit}; the row has .*{time} {stored}"):
         read_labels(path, Histories(DATA.events, PLAUSIBLE))
+
+
+def write_events(path: Path, rows: list[tuple[str, int, int, str | None]]) -> None:
+    """Labels of events: user, microseconds, label and event_id."""
+    users, at, labels, ids = zip(*rows, strict=True)
+    columns = {"user_id": users, "ts": pa.array(at, pa.timestamp("us")), "label": labels}
+    pq.write_table(pa.table({**columns, "event_id": pa.array(ids, pa.string())}), path)
+
+
+TWO_AT_ONCE = Histories(
+    {"a": [SECOND, 3 * SECOND, 3 * SECOND], "b": [2 * SECOND]}, ids={"a": ["e1", "e2", "e3"], "b": ["e4"]}
+)
+
+
+def test_two_payments_in_one_second_are_told_apart_by_their_ids(path: Path) -> None:
+    write_events(
+        path, [("a", 3 * SECOND, 1, "e3"), ("a", 3 * SECOND, 0, "e2"), ("b", 2 * SECOND, 0, None),
+               ("a", SECOND, 1, "none such"), ("a", 3 * SECOND, 1, "e3")]
+    )  # fmt: skip
+    rows = read_labels(path, TWO_AT_ONCE)
+    assert triples(rows) == [(0, 3 * SECOND, 1), (0, 3 * SECOND, 0), (1, 2 * SECOND, 0)]
+    assert rows.events is not None
+    assert rows.events.tolist() == [2, 1, 0]
+    assert rows.skipped == {"duplicate": 1, "no event at ts": 1}
+    (caution,) = rows.cautions
+    assert caution.startswith("2 of 3 labelled events have others in the same microsecond, which are left out")
+    assert "2 of 'source 0' (1 of them at rows labelled 1)" in caution
+
+
+def test_one_event_with_two_labels_is_a_contradiction_with_or_without_its_id(path: Path) -> None:
+    write_events(path, [("b", 2 * SECOND, 0, "e4"), ("b", 2 * SECOND, 1, None)])
+    with pytest.raises(DataError, match=r"user 'b' has labels 0 and 1 at .* remove the wrong row"):
+        read_labels(path, TWO_AT_ONCE)
+
+
+@pytest.mark.parametrize("ids", [{}, TWO_AT_ONCE.ids])
+def test_events_that_nothing_tells_apart_are_named_and_no_row_is_called_wrong(path: Path, ids: dict[str, Any]) -> None:
+    rows = [("b", 2 * SECOND, 0), *[("a", 3 * SECOND, label) for label in (0, 1)]]
+    write(path, rows, "ts", ts=pa.timestamp("us"))
+    with pytest.raises(DataError) as caught:
+        read_labels(path, Histories(TWO_AT_ONCE.events, ids=ids))
+    message = str(caught.value)
+    assert "2 of 3 rows, of 1 users, cannot be told apart" in message
+    assert (
+        "(rows 1, 2; the first is of user 'a' at 1970-01-01T00:00:03.000000 UTC, with events 2 of 'source 0')"
+        in message
+    )
+    assert "a column event_id" in message
+    assert "wrong" not in message
+
+
+@pytest.mark.parametrize("blocked", [1, 2])
+def test_of_events_at_once_the_one_of_the_labelled_source_is_meant_and_that_is_said(path: Path, blocked: int) -> None:
+    sources = [7, 7, 7]
+    sources[blocked] = 9
+    write(path, [("a", 3 * SECOND, 1), ("b", 2 * SECOND, 0)], "ts", ts=pa.timestamp("us"))
+    rows = read_labels(path, Histories(TWO_AT_ONCE.events, sources={"a": sources, "b": [7]}))
+    assert rows.events is not None
+    assert rows.events.tolist() == [3 - blocked, 0]
+    guess, left_out = rows.cautions
+    assert guess.startswith("1 labels are of moments with several events and have no event_id")
+    assert guess.endswith("'source 7'.")
+    assert "1 of 'source 9' (1 of them at rows labelled 1)" in left_out

@@ -67,11 +67,12 @@ def test_a_stored_history_is_cut_as_a_record_is(tokenizer, at):
 
 def test_strictly_before_and_up_to(tokenizer):
     encoded = encode(tokenizer, RICH)
-    before, until = encoded_before(encoded, MOMENT), encoded_until(encoded, MOMENT)
+    event = encoded.event_ts.tolist().index(MOMENT)
+    before, until = encoded_before(encoded, MOMENT), encoded_until(encoded, event)
     assert before.event_ts.max() < MOMENT
     assert until.event_ts.max() == MOMENT
     assert before.as_of == until.as_of == MOMENT
-    assert len(until.event_ts) == len(before.event_ts) + TIMES.count(MOMENT)
+    assert len(until.event_ts) == len(before.event_ts) + 1
     assert len(before.tokens) == before.event_lengths.sum() == len(before.numbers)
 
 
@@ -79,10 +80,24 @@ def test_times_count_from_the_new_newest_event(tokenizer):
     user = tokenizer.user(encoded_before(encode(tokenizer, RICH), MOMENT))
     assert user.events[-1, 1] == 0
     assert user.features[0] > 0
-    assert tokenizer.user(encoded_until(encode(tokenizer, RICH), MOMENT)).features[0] == 0
+    assert tokenizer.user(encoded_until(encode(tokenizer, RICH), TIMES.index(MOMENT))).features[0] == 0
 
 
 def test_before_everything_there_is_nothing(tokenizer):
     user = tokenizer.user(encoded_before(encode(tokenizer, RICH), 1))
     assert len(user.tokens) == len(user.events) == 0
     assert np.isnan(user.features[0])
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_of_a_microsecond_a_labelled_event_sees_itself_alone(tokenizer, place):
+    others = [{"ts": MOMENT, "source": "app", "fields": {"x": str(i)}} for i in range(2)]
+    own = {"ts": MOMENT, "source": "transaction", "fields": {"amount": "12.5"}}
+    past = [event for event in RICH["events"] if event["ts"] < MOMENT]
+    together = [*others[:place], own, *others[place:]]
+    opened = [{"key": "account_opened", "ts": MOMENT - 1}]
+    record = {**RICH, "events": [*past, *together, *RICH["events"][-2:]], "as_of": MOMENT, "lifelong": opened}
+    labelled = encode(tokenizer, {**record, "lifelong": [*opened, {"key": "account_opened", "ts": MOMENT}]})
+    alone = encode(tokenizer, {**record, "events": [*past, own]})
+    assert_same(encoded_until(labelled, len(past) + place), alone)
+    assert_same(tokenizer.user(encoded_until(labelled, len(past) + place)), tokenizer.user(alone))
