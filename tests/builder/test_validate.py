@@ -381,7 +381,8 @@ def test_times_are_held_to_those_that_a_tokenizer_was_fitted_on(folder: Folder) 
 
 def with_event_labels(folder: Folder, rows: list[tuple[str, int, int, str | None]]) -> Folder:
     """Two events of user a at once, and labels of events with their ids."""
-    in_true_times(folder)["events"]["ts"][2] = folder["events"]["ts"][1]
+    in_true_times(folder)
+    folder["events"]["ts"][2] = folder["events"]["ts"][1]
     folder.types["event_id"] = pa.string()
     folder["events"]["event_id"] = ["e0", "e1", "e2", "e3", "e4"]
     users, places, labels, ids = (list(column) for column in zip(*rows, strict=True))

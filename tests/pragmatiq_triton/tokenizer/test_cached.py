@@ -428,3 +428,23 @@ def test_memory_is_what_is_reckoned_and_bounded():
         bounded(raw)
         assert bounded.events.n_bytes + bounded.profiles.n_bytes <= reckoned // 10
     assert bounded.events.evictions > 4_000
+
+
+@pytest.mark.parametrize("event_id", ['"7f3a"', '"a\\"b"', "17", '""'])
+def test_an_id_of_an_event_is_accepted_and_changes_nothing(small, event_id):
+    raw = record_of((5, {"shop": "a"}), (6, {"shop": "b"})).encode()
+    with_id = raw.replace(b'"source"', f'"event_id": {event_id}, "source"'.encode(), 1)
+    tokenizer = cached(small)
+    expected = numbers(tokenizer(raw))
+    assert numbers(plain(small)(with_id)) == expected
+    assert numbers(tokenizer(with_id)) == expected
+    assert (tokenizer.events.hits, tokenizer.events.misses) == (2, 2)
+
+
+@pytest.mark.parametrize("event_id", ["null", "1.5", "[]", "{}", '"\xff"', '"a", "event_id": "b"'])
+def test_an_id_that_is_none_is_refused_as_it_is_without_a_cache(small, event_id):
+    raw = record_of((5, {"shop": "a"})).encode()
+    bad = raw.replace(b'"source"', f'"event_id": {event_id}, "source"'.encode("latin-1"), 1)
+    tokenizer = cached(small)
+    tokenizer(raw)
+    assert outcome(tokenizer, bad) == outcome(plain(small), bad)
