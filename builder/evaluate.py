@@ -11,7 +11,6 @@ import numpy as np
 from builder.dataset.store import TokenizedDataset
 from builder.evaluation import Evaluation, evaluate_scores, write_report
 from builder.evaluation import Split as Counts
-from builder.export.manifest import file_hash
 from builder.finetune.classifiers import Array
 from builder.finetune.encoding import check_same_tokenizer, encode_rows, users_of
 from builder.finetune.finetune import INPUTS_FILE, date_of, head_folder
@@ -27,6 +26,7 @@ from builder.heads.lora import load_adapters, merged
 from builder.heads.saved import SavedHead, evaluation_file
 from builder.network import PragmaNetwork
 from builder.progress import Progress, Silent
+from builder.raw.labels import labels_hash
 from builder.runs import Run, weights_hash
 from builder.writing import write_errors, write_file
 from pragmatiq_triton.batch import Float32
@@ -247,8 +247,8 @@ def _provenance(case: _Case, label_file: Path) -> dict[str, Any]:
     return {
         "run": case.run.name,
         "labels": label_file.name,
-        "labels_sha256": file_hash(label_file),
-        "fitted_to_labels_sha256": case.head.info["labels_sha256"],
+        "labels_sha256": labels_hash(label_file),
+        "fitted_to_labels_sha256": case.head.info.get("labels_sha256", "unknown"),
         "tokenizer_hash": case.run.tokenizer_hash,
         "weights_hash": case.head.info["weights_hash"],
         "head_sha256": SavedHead(case.head, case.folder).sha256,

@@ -1,6 +1,7 @@
 """What the commands share: progress on standard error, results on standard output, errors as one line."""
 
 import json
+import shlex
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from builder.cli.output import checked_output, is_utf8
 from pragmatiq_triton.errors import MissingDependencyError, PragmatiqError
 
 EXTRA_OF = {
@@ -133,12 +135,17 @@ class _Lines:
 def show(title: str, values: Mapping[str, Any], as_json: bool) -> None:
     """Print a result: a table for people, one JSON object for programs."""
     if as_json:
-        sys.stdout.write(json.dumps(values, ensure_ascii=False, default=str) + "\n")
+        sys.stdout.write(to_json(values) + "\n")
         return
     table = Table(title=title, title_justify="left", show_header=False)
     for name, value in values.items():
         table.add_row(name, f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
     stdout.print(table)
+
+
+def to_json(values: Mapping[str, Any]) -> str:
+    """One line of JSON, in ASCII where standard output takes nothing else."""
+    return json.dumps(values, ensure_ascii=not is_utf8(sys.stdout), default=str)
 
 
 class Stopped(BaseException):
@@ -153,11 +160,13 @@ class Stopped(BaseException):
 def errors_as_exit_codes() -> Iterator[None]:
     """Turn the project's errors into one line on standard error and their exit code; other errors are bugs and show.
 
-    SIGTERM and SIGHUP end a command as Ctrl-C does: by an exception, with 128 and the signal's number as exit code.
+    What the system refuses (a full disk, a read-only folder, a closed pipe, no memory) is one line and 1. SIGTERM and
+    SIGHUP end a command as Ctrl-C does: by an exception, with 128 and the signal's number as exit code.
     """
     raising = _raise_on_signals()
     try:
-        yield
+        with checked_output():
+            yield
     except ModuleNotFoundError as error:
         extra = EXTRA_OF.get((error.name or "").partition(".")[0])
         if extra is None:
@@ -165,6 +174,15 @@ def errors_as_exit_codes() -> Iterator[None]:
         _fail(MissingDependencyError(f'{error.name} is not installed; run: pip install "pragmatiq-triton[{extra}]"'))
     except PragmatiqError as error:
         _fail(error)
+    except OSError as error:
+        _fail(PragmatiqError(_refusal(error)))
+    except RuntimeError as error:
+        # What pathlib makes of a link to itself.
+        if not str(error).startswith("Symlink loop"):
+            raise
+        _fail(PragmatiqError(str(error)))
+    except MemoryError as error:
+        _fail(PragmatiqError(f"there is not enough memory: {error or 'none could be had'} {_in_this_command()}"))
     except KeyboardInterrupt:
         stderr.print("interrupted")
         raise SystemExit(130) from None
@@ -191,6 +209,17 @@ def _raise_on_signals() -> list[signal.Signals]:
     for number in ending:
         signal.signal(number, stop)
     return ending
+
+
+def _refusal(error: OSError) -> str:
+    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return f"{' -> '.join(names)}: {reason}" if names else f"{reason} {_in_this_command()}"
+
+
+def _in_this_command() -> str:
+    """Where an error names nothing, what the user typed does."""
+    return f"(in: pragmatiq {shlex.join(sys.argv[1:])})"
 
 
 def _fail(error: PragmatiqError) -> None:

@@ -66,7 +66,8 @@ def warm(
     for warning in warmed.warnings:
         stderr.print(f"warning: {warning}", style="yellow")
     if warmed.refused:
-        stderr.print(f"{warmed.refused} of {warmed.records} records were refused: {warmed.first_refusal}", style="red")
+        refusal = f"{data}: {warmed.refused} of {warmed.records} records were refused: {warmed.first_refusal}"
+        stderr.print(refusal, style="red")
         raise SystemExit(3)
 
 

@@ -13,7 +13,6 @@ import msgspec
 
 from builder.dataset.store import TokenizedDataset
 from builder.evaluation import Split as Counts
-from builder.export.manifest import file_hash
 from builder.finetune.encoding import check_same_tokenizer, users_of
 from builder.finetune.fitting import calibrated
 from builder.finetune.inputs import LabelledInputs
@@ -26,6 +25,7 @@ from builder.heads.head import check_task
 from builder.heads.lora import save_adapters
 from builder.heads.saved import HEADS_FOLDER, SavedHead
 from builder.progress import Progress, Silent
+from builder.raw.labels import labels_hash
 from builder.replacing import replaced_folder
 from builder.runs import Run, weights_hash
 from pragmatiq_triton.errors import ArtifactError, ConfigError
@@ -111,7 +111,7 @@ def _provenance(
         "skipped": rows.skipped,
         "cautions": rows.cautions,
         "label_file": label_file.name,
-        "labels_sha256": file_hash(label_file),
+        "labels_sha256": labels_hash(label_file),
         "tokenizer_hash": run.tokenizer_hash,
         "weights_hash": weights_hash(run.network),
         "settings": msgspec.to_builtins(settings),

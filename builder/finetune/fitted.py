@@ -34,4 +34,7 @@ def labels_for(head: Head, label_file: Path, data: TokenizedDataset) -> Labelled
 
 def split_of(saved: SavedHead, rows: LabelledRows, data: TokenizedDataset) -> Split:
     """The parts of ``rows``, divided as they were for fitting the head, by the same users and the same date."""
-    return split_at(users_of(data, rows).tolist(), rows, settings_of(saved).split, saved.head.info["cutoff_ts"])
+    settings = settings_of(saved).split
+    if "cutoff_ts" not in saved.head.info:
+        raise ArtifactError(f"{saved.folder}: head.json does not say at which date it was fitted; fine-tune again")
+    return split_at(users_of(data, rows).tolist(), rows, settings, saved.head.info["cutoff_ts"])

@@ -40,6 +40,11 @@ def test_settings_come_back_or_are_missed() -> None:
             settings_of(saved(**info))
 
 
+def test_a_head_without_its_date_is_missed(data: TokenizedDataset) -> None:
+    with pytest.raises(ArtifactError, match=r"does not say at which date it was fitted; fine-tune again"):
+        split_of(saved(settings=msgspec.to_builtins(SETTINGS)), make_rows(data, "user"), data)
+
+
 def test_labels_are_of_the_head_s_kind(data: TokenizedDataset, tmp_path: Path) -> None:
     head = saved().head
     rows = make_rows(data, "user")
