@@ -65,7 +65,8 @@ class ServerEnvironment:
         }
         variables = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
         for name, folders in first.items():
-            inherited = [variables[name]] if variables.get(name) else []
+            # The server's current folder is another one.
+            inherited = [str(Path(folder).absolute()) for folder in variables.get(name, "").split(os.pathsep) if folder]
             variables[name] = os.pathsep.join([*map(str, folders), *inherited])
         return variables
 

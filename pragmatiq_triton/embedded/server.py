@@ -68,7 +68,7 @@ class TritonServer:
         log_file: the server's output is appended here, 16 MiB at most; by default it is kept only while the server
             runs. See ``log_path``.
         startup_timeout: seconds until every model has to be ready.
-        extra_args: further ``tritonserver`` flags.
+        extra_args: further ``tritonserver`` flags; paths in them have to be absolute.
         cache_folder: where the models keep event vectors between two starts; by default the process environment says.
         open_apis: which of :data:`~pragmatiq_triton.server_flags.CLOSED_APIS` are open to everyone; nobody has the key
             of the others. By default the models' configs, from which a client learns how many records a request takes.
@@ -108,7 +108,7 @@ class TritonServer:
         self._startup_timeout = startup_timeout
         self._extra_args = tuple(extra_args)
         self._cache_folder = cache_folder.absolute() if cache_folder else None
-        self._variables = {CACHE_FOLDER_VARIABLE: str(self._cache_folder)} if self._cache_folder else {}
+        self._variables: dict[str, str] = {}
         if trust_remote_code:
             self._variables[TRUST_VARIABLE] = "1"
         self._trusted = trust_remote_code or None
@@ -155,11 +155,14 @@ class TritonServer:
             raise ServerError(f"the server is already running (pid {self.pid})")
         require_trusted_repository(self.repository, self._trusted)
         # What three models would each say in a traceback is one line here.
-        secret(
+        cache_folder = (
             make_cache_folder(self._cache_folder, "the cache folder")
             if self._cache_folder
             else cache_folder_of_process()
         )
+        secret(cache_folder)
+        if cache_folder:
+            self._variables[CACHE_FOLDER_VARIABLE] = str(cache_folder.absolute())
         remove_of_dead_servers()
         for attempt in range(1, _START_ATTEMPTS + 1):
             problem = self._launch(stopping)
@@ -248,6 +251,8 @@ class TritonServer:
             return subprocess.Popen(
                 self._command(way_to(self.repository, folder), backends),
                 env=self._environment.variables() | self._variables | drain.variables(),
+                # Its models' processes import from the current folder first: in the caller's anything may lie.
+                cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=keeper.output,
                 stderr=subprocess.STDOUT,

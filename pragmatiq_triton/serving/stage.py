@@ -17,6 +17,7 @@ from pragmatiq_triton.errors import ConfigError, DataError, NotFiniteError, Prag
 from pragmatiq_triton.serving.canary import is_canary
 from pragmatiq_triton.serving.metrics import MetricsPublisher, Sample
 from pragmatiq_triton.serving.own_memory import make_own_region_private
+from pragmatiq_triton.serving.python_path import heed_python_path
 from pragmatiq_triton.tensors import Arrays
 
 logger = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ class StageModel(ABC):
         import triton_python_backend_utils as pb_utils
 
         make_own_region_private()
+        heed_python_path()
         self._pb = pb_utils
         config = json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
