@@ -17,6 +17,11 @@ CLOSED_APIS = ("shared-memory", "model-config", "model-repository", "statistics"
 """All but health, metadata and inference."""
 
 
+PING_MILLISECONDS = 5_000
+"""Between two pings of a gRPC caller that waits: Triton's own five minutes hang up on a call of more than two minutes
+whose client pings every 30 seconds, as ours does."""
+
+
 def restricted_flags(key: str, extra: Sequence[str] = (), left_open: Collection[str] = ()) -> list[str]:
     """Flags that close :data:`CLOSED_APIS`, but for those ``left_open``, to who does not send ``key``.
 
@@ -53,6 +58,7 @@ def server_flags(
         f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix}",
         *POLICY,
         f"--exit-timeout-secs={drain_seconds}",
+        f"--grpc-http2-min-recv-ping-interval-without-data={PING_MILLISECONDS}",
         "--metrics-config=summary_latencies=true",
         *(f"--{service}-address={host}" for service, (host, _) in addresses.items()),
         *(f"--{service}-port={port}" for service, (_, port) in addresses.items()),
