@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import msgspec
+import numpy as np
 
 from pragmatiq_triton.errors import LimitError, RecordError, printable
 from pragmatiq_triton.record_errors import explain
-from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange, milestone_problem
+from pragmatiq_triton.time_range import LIVES, PLAUSIBLE, TimeRange, implausible_milestones
 
 Scalar = str | int | float | bool | None
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -56,6 +57,8 @@ class RecordLimits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     max_record_bytes: int = 16 * 1024 * 1024
     max_events: int = 20_000
     max_fields: int = 400_000
+    max_event_fields: int = 4_096
+    max_profile_items: int = 4_096
     max_string_bytes: int = 16_384
 
 
@@ -99,9 +102,9 @@ def check_times(record: Record, times: TimeRange) -> None:
 
 def check_milestones(lifelong: Sequence[Milestone]) -> None:
     """Raise :class:`RecordError` where a milestone's time is not plausible; it may lie long before 1970."""
-    for i, milestone in enumerate(lifelong):
-        if problem := milestone_problem(milestone.ts):
-            raise RecordError(f"$.lifelong[{i}].ts", problem)
+    odd = np.flatnonzero(implausible_milestones(np.asarray([milestone.ts for milestone in lifelong], np.int64)))
+    if len(odd):
+        raise RecordError(f"$.lifelong[{odd[0]}].ts", LIVES.problem(lifelong[odd[0]].ts))
 
 
 def check_limits(record: Record, limits: RecordLimits) -> None:
@@ -111,7 +114,14 @@ def check_limits(record: Record, limits: RecordLimits) -> None:
     n_fields = sum(len(event.fields) for event in record.events) + len(record.attributes) + len(record.lifelong)
     if n_fields > limits.max_fields:
         raise LimitError("$", f"{n_fields} fields are over the limit max_fields = {limits.max_fields}")
+    n_items = len(record.attributes) + len(record.lifelong)
+    if n_items > limits.max_profile_items:
+        over = f"over the limit max_profile_items = {limits.max_profile_items}"
+        raise LimitError("$", f"{n_items} attributes and milestones are {over}")
     for i, event in enumerate(record.events):
+        if len(event.fields) > limits.max_event_fields:
+            over = f"over the limit max_event_fields = {limits.max_event_fields}"
+            raise LimitError(f"$.events[{i}].fields", f"{len(event.fields)} fields are {over}")
         _check_strings(f"$.events[{i}]", {"source": event.source}, limits)
         _check_strings(f"$.events[{i}].fields", event.fields, limits)
     _check_strings("$.attributes", record.attributes, limits)

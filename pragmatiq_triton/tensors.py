@@ -85,8 +85,11 @@ def unpack_users(arrays: Arrays) -> list[tuple[UserFeatures, Float32]]:
             raise RecordError(
                 f"row {row}: {EVENT_KEYS}", f"expected {len(events)}, one per event, got {len(event_keys)}"
             )
+        for name, numbers in ((EVENTS, events), (PROFILE_TIMES, arrays[PROFILE_TIMES][row])):
+            if not np.isfinite(numbers).all():
+                raise RecordError(f"row {row}: {name}", "expected finite numbers, got NaN or infinity")
         counts = events[:, Event.TOKENS]
-        if not np.all((counts >= 0) & (counts == np.floor(counts)) & np.isfinite(counts)):
+        if not np.all((counts >= 0) & (counts == np.floor(counts))):
             raise RecordError(f"row {row}: {EVENTS}", "expected token counts to be whole numbers of at least 0")
         events, event_keys = events[counts > 0], event_keys[counts > 0]
         n_tokens = int(counts.sum())

@@ -128,11 +128,13 @@ def odd_milestones(ts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     return np.asarray(near & (ts % _QUARTER_HOUR != 0))
 
 
-def milestone_problem(ts: int) -> str | None:
-    """What is wrong with a milestone at ``ts`` microseconds, None where it is plausible."""
-    if ts in LIVES and not odd_milestones(np.asarray([ts], np.int64))[0]:
-        return None
-    return LIVES.problem(ts)
+def implausible_milestones(ts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Of milestones, int64 [n] microseconds, which are outside of :data:`LIVES` or odd, bool [n]."""
+    outside = np.zeros(len(ts), np.bool_)
+    outside[LIVES.outside(ts)] = True
+    # Of the smallest int64 there is no absolute value.
+    outside[~outside] = odd_milestones(ts[~outside])
+    return outside
 
 
 def _day(name: str, text: str) -> int:

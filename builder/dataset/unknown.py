@@ -10,7 +10,7 @@ from pragmatiq_triton.batch import Int32, Token, UserFeatures
 from pragmatiq_triton.records import RecordLimits, decode_record, text_of
 from pragmatiq_triton.tokenizer.vocabulary import UNK, Vocabulary
 
-NO_LIMITS = RecordLimits(*(1 << 62,) * 4)
+NO_LIMITS = RecordLimits(**dict.fromkeys(RecordLimits.__struct_fields__, 1 << 62))
 """For records that have passed a server's."""
 MOST_NAMES = 1_000
 """Names of fields that fitting never saw, of which so many are kept."""

@@ -136,6 +136,25 @@ def test_whatever_comes_only_short_printable_record_errors_leave(body):
         assert len(message.encode()) <= 1_000
 
 
+@pytest.mark.parametrize(
+    ("content", "limit"),
+    [
+        ({"events": [{**EVENT, "fields": {f"f{i}": i for i in range(4_097)}}]}, "max_event_fields = 4096"),
+        ({"attributes": {f"f{i}": i for i in range(4_097)}}, "max_profile_items = 4096"),
+        ({"attributes": {"a": 1}, "lifelong": [{"key": "x", "ts": 0}] * 4_096}, "max_profile_items = 4096"),
+    ],
+)
+def test_what_is_encoded_in_one_go_is_bounded(content, limit):
+    with pytest.raises(LimitError, match=f"409\\d.* over the limit {limit}"):
+        decode_record(raw(**content))
+
+
+def test_the_first_milestone_that_is_not_plausible_is_named():
+    lifelong = [{"key": "birth", "ts": 0}, {"key": "a", "ts": 2**62}, {"key": "b", "ts": -(2**63)}]
+    with pytest.raises(RecordError, match=rf"^\$\.lifelong\[1\]\.ts: expected microseconds .* got {2**62}"):
+        decode_record(raw(lifelong=lifelong))
+
+
 def test_over_a_limit_names_the_limit():
     limits = RecordLimits(max_record_bytes=200, max_events=1, max_fields=2, max_string_bytes=4)
     for body, limit in [

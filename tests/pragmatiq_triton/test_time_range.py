@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pragmatiq_triton.errors import ConfigError, RecordError
 from pragmatiq_triton.records import decode_record
-from pragmatiq_triton.time_range import LIVES, MAX_TS, PLAUSIBLE, TimeRange, milestone_problem, units_of
+from pragmatiq_triton.time_range import LIVES, MAX_TS, PLAUSIBLE, TimeRange, implausible_milestones, units_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOW = 1_738_245_371_663_128
@@ -87,6 +87,16 @@ def test_bounds_are_dates_and_the_last_day_counts():
 def test_bounds_that_are_no_dates_or_leave_nothing_are_named(bounds):
     with pytest.raises(ConfigError, match=r"(earliest|latest)_time.*expected"):
         PLAUSIBLE.with_bounds(*bounds)
+
+
+def milestone_problem(ts):
+    return LIVES.problem(ts) if implausible_milestones(np.asarray([ts], np.int64))[0] else None
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1) | births))
+def test_milestones_are_judged_together_as_each_alone(ts):
+    alone = [milestone_problem(each) is not None for each in ts]
+    assert implausible_milestones(np.asarray(ts, np.int64)).tolist() == alone
 
 
 @given(births)

@@ -249,6 +249,8 @@ def test_a_profile_that_breaks_the_contract_is_refused_whatever_is_kept(small, v
         max_record_bytes=st.integers(0, 1500),
         max_events=st.integers(0, 8),
         max_fields=st.integers(0, 30),
+        max_event_fields=st.integers(0, 6),
+        max_profile_items=st.integers(0, 6),
         max_string_bytes=st.integers(0, 12),
     ),
 )
