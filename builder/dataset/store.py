@@ -45,6 +45,7 @@ _ROWS: dict[str, tuple[type[np.number[Any]], tuple[int, ...]]] = {
     "tokens": (np.int32, (4,)),
     "numbers": (np.float32, ()),
     "profile": (np.int32, (3,)),
+    "event_ids": (np.uint64, ()),
 }
 
 
@@ -226,6 +227,7 @@ class TokenizedDataset:
             ("token_cu_seqlens", len(self._token_cu_seqlens), events + 1),
             ("event_cu_seqlens", max(users, 0), users),
             ("profile_rows", len(self._profile_rows), users),
+            ("event_ids", events if self._event_ids is None else len(self._event_ids), events),
         ):
             if found != expected:
                 raise ArtifactError(

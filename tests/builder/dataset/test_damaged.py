@@ -34,7 +34,8 @@ def tok(whole, tmp_path):
 def everything(tok):
     """What training reads."""
     data = TokenizedDataset(tok)
-    return data.user_ids, data.batch(range(data.n_users)), data.texts and data.texts.texts()
+    ids = [data.event_ids(user) for user in range(data.n_users)]
+    return data.user_ids, data.batch(range(data.n_users)), data.texts and data.texts.texts(), ids
 
 
 def refused(tok, name):
@@ -45,7 +46,20 @@ def refused(tok, name):
 
 
 def test_the_whole_one_is_read(tok):
-    assert len(everything(tok)[0]) == 3
+    user_ids, _, _, event_ids = everything(tok)
+    assert len(user_ids) == 3
+    assert [(len(ids), ids.dtype.name) for ids in event_ids] == [(9, "uint64")] * 3
+
+
+@pytest.mark.parametrize("ids", [np.zeros(26, np.uint64), np.zeros(27, np.int64)], ids=["shorter", "signed"])
+def test_damaged_ids_of_events_are_named(tok, ids):
+    np.save(tok / "event_ids.npy", ids)
+    refused(tok, "event_ids.npy")
+
+
+def test_a_data_set_without_ids_of_events_is_read(tok):
+    (tok / "event_ids.npy").unlink()
+    assert not np.any(everything(tok)[3])
 
 
 @pytest.mark.parametrize("name", MAPPED)
