@@ -60,3 +60,17 @@ def test_importing_needs_neither_onnxruntime_nor_torch() -> None:
         "import sys; sys.modules.update(onnxruntime=None, torch=None, builder=None); import pragmatiq_triton.scorer"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("module", ["pragmatiq_triton.scorer.sessions", "builder.heads.scorer"])
+def test_onnx_runtime_keeps_no_id_and_reports_to_nobody(tmp_path: Path, module: str) -> None:
+    script = (
+        f"import sys, {module}, onnx, onnxruntime, time; from onnx.helper import *; "
+        "x, y = (make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in 'xy'); "
+        "graph = make_graph([make_node('Identity', ['x'], ['y'])], 'g', [x], [y]); "
+        "model = make_model(graph, ir_version=10, opset_imports=[make_opsetid('', 20)]).SerializeToString(); "
+        "onnxruntime.InferenceSession(model, providers=['CPUExecutionProvider']); time.sleep(0.5)"
+    )
+    home = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[3], env=home, check=True)
+    assert [*tmp_path.rglob("*")] == []
