@@ -120,7 +120,7 @@ class CachedTokenizer:
         self.totals = Totals()
         self.pieces = self._piece_cache(tokenizer.vocabulary, max_bytes // PIECES_SHARE)
         self.profiles: RecordCache[bytes, KeptProfile] = RecordCache(max_bytes // PROFILES_SHARE)
-        rest = max_bytes - self.profiles.max_bytes - (self.pieces.max_bytes if self.pieces else 0)
+        rest = max_bytes - self.profiles.max_bytes - (self.pieces.max_bytes if self.pieces is not None else 0)
         self.events: RecordCache[bytes, KeptEvent] = RecordCache(rest)
         self._tokenizer = tokenizer
         self._limits = limits

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from builder.cli import main
 from builder.cli.heads import Method
@@ -18,7 +19,12 @@ from builder.finetune import encoding, fitting
 from builder.heads.head import Method as HeadMethod
 from tests.builder.finetune.customers import exported_once, make_bank
 
-SETTINGS = "classifier: logistic\nlora: {max_epochs: 1, max_events: 6, token_budget: 600, accelerator: cpu}\n"
+SETTINGS = {
+    "probe": {"classifier": "logistic"},
+    "hybrid": {"seed": 1},
+    "lora": {"lora": {"max_epochs": 1, "max_events": 6, "token_budget": 600, "accelerator": "cpu"}},
+}
+"""What a file may say for each method: a setting that the method does not read is refused."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +64,14 @@ def call(monkeypatch, capfd):
 def bank(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bank")
     made = make_bank(folder)
-    config = folder / "finetune.yaml"
-    config.write_text(SETTINGS, encoding="utf-8")
+    configs = {method: folder / f"{method}.yaml" for method in SETTINGS}
+    for method, config in configs.items():
+        config.write_text(yaml.safe_dump(SETTINGS[method]), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoding, "exported", lambda _: exported_once(made.run.network))
         # Trying trees, too, takes most of the time.
         patch.setattr(fitting, "choose_classifier", lambda *_: "logistic")
-        yield SimpleNamespace(tok=made.data.folder, run=made.run.path, labels=made.labels, config=config)
+        yield SimpleNamespace(tok=made.data.folder, run=made.run.path, labels=made.labels, configs=configs)
 
 
 def options(bank, task, kind="user"):
@@ -84,9 +91,12 @@ def test_the_command_offers_the_methods_that_there_are():
 
 @pytest.mark.parametrize("method", ["probe", "hybrid", "lora"])
 def test_a_head_is_fitted_and_measured(call, bank, tmp_path, method):
-    fitted = call("finetune", *options(bank, method), "--config", bank.config, "--method", method, "--json").json
+    fitted = call(
+        "finetune", *options(bank, method), "--config", bank.configs[method], "--method", method, "--json"
+    ).json
     assert (fitted["task"], fitted["kind"], fitted["settings"]["method"]) == (method, "user", method)
-    assert fitted["settings"]["lora"]["max_epochs"] == 1
+    for name, value in SETTINGS[method].items():
+        assert fitted["settings"][name] == (fitted["settings"][name] | value if name == "lora" else value)
     assert fitted["rows"].keys() == {"train", "calibration", "test"}
     stored = json.loads((bank.run / "heads" / method / "head.json").read_text(encoding="utf-8"))
     assert stored["info"].items() <= fitted.items()
@@ -97,7 +107,7 @@ def test_a_head_is_fitted_and_measured(call, bank, tmp_path, method):
 
 
 def test_people_get_tables_and_the_next_step(call, bank):
-    done = call("finetune", *options(bank, "fraud", "event"), "--config", bank.config)
+    done = call("finetune", *options(bank, "fraud", "event"), "--config", bank.configs["probe"])
     stored = json.loads((bank.run / "heads" / "fraud" / "head.json").read_text(encoding="utf-8"))["info"]
     train = stored["rows"]["train"]
     assert f"{train['rows']} rows, {train['positives']} positive" in done.text
@@ -113,7 +123,7 @@ def test_people_get_tables_and_the_next_step(call, bank):
 
 
 def test_folds_are_told(call, bank, tmp_path):
-    call("finetune", *options(bank, "folded"), "--config", bank.config)
+    call("finetune", *options(bank, "folded"), "--config", bank.configs["probe"])
     arguments = ("evaluate", *options(bank, "folded"), "--out", tmp_path, "--replicates", 40)
     assert "2-fold cross-validation" in call(*arguments, "--folds", 2).out
     assert "1 folds: expected 2 or more" in call(*arguments, "--folds", 1, expect=2).err
@@ -162,7 +172,7 @@ def test_what_is_missing_ends_with_4(call, bank):
 def test_int8_is_exported_with_its_cost(call, bank, tmp_path):
     run, out = shutil.copytree(bank.run, tmp_path / "run", ignore=shutil.ignore_patterns("heads")), tmp_path / "out"
     labels = ("--label", bank.labels["user"], "--task", "churn")
-    call("finetune", bank.tok, "--run", run, *labels, "--config", bank.config)
+    call("finetune", bank.tok, "--run", run, *labels, "--config", bank.configs["probe"])
     arguments = ("export", run, "--out", out, "--precision", "int8", "--data", bank.tok)
     assert "int8 costs churn would be unknown" in call(*arguments, expect=2).text
     done = call(*arguments, "--label", f"churn={bank.labels['user']}")
@@ -199,8 +209,8 @@ def test_options_of_int8_that_do_not_fit_end_with_2(call, bank, tmp_path, argume
 
 
 def test_a_second_head_is_refused_with_2_and_overwrite_replaces_it(call, bank):
-    call("finetune", *options(bank, "second"), "--config", bank.config)
-    done = call("finetune", *options(bank, "second"), "--config", bank.config, expect=2)
+    call("finetune", *options(bank, "second"), "--config", bank.configs["probe"])
+    done = call("finetune", *options(bank, "second"), "--config", bank.configs["probe"], expect=2)
     assert "--overwrite replaces it, another --task keeps both" in done.text
-    done = call("finetune", *options(bank, "second"), "--config", bank.config, "--overwrite")
+    done = call("finetune", *options(bank, "second"), "--config", bank.configs["probe"], "--overwrite")
     assert "replaced: the head of second (probe, fitted to" in done.text
