@@ -41,9 +41,11 @@ def claim(server_id: str, folder: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX)
         os.write(lock, os.fsencode(folder))
         unfinished.rename(_lock_of(server_id))
-    except OSError:
+    except OSError as error:
         os.close(lock)
         unfinished.unlink(missing_ok=True)
+        # Writing does not say where.
+        error.filename = error.filename or str(unfinished)
         raise
     return lock
 

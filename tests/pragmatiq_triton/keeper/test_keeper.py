@@ -20,6 +20,7 @@ from pragmatiq_triton.keeper.remains import (
     processes,
     remove_of_dead_servers,
 )
+from tests.mounts import tmpfs
 
 FLOOD = "import sys\nfor n in range(200_000): sys.stdout.write(f'E0102 03:04:05.{n:06} 7 a.cc:1] no descriptor\\n')\n"
 
@@ -125,3 +126,14 @@ def test_a_program_that_only_mentions_the_id_is_no_process_of_the_server(server_
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", server_id]) as other:
         assert processes(server_id) == []
         other.kill()
+
+
+def test_shared_memory_that_is_full_is_named_and_nothing_is_left_there(
+    server_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tmpfs(tmp_path / "shm", "64k") as small:
+        (small / "full").write_bytes(bytes(64 * 1024))
+        monkeypatch.setattr("pragmatiq_triton.keeper.remains.SHARED_MEMORY", small)
+        with pytest.raises(OSError, match=f"No space left on device: '{small}/.{server_id}.lock'"):
+            claim(server_id, tmp_path)
+        assert [path.name for path in small.iterdir()] == ["full"]
