@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from builder.progress import Progress, Silent
-from builder.raw import EventChunk, ProfileChunk, check_columns, read_events, read_profiles
+from builder.raw import EventChunk, ProfileChunk, check_columns, check_users, read_events, read_profiles
 from builder.writing import whole_file
 from pragmatiq_triton.batch import cu_seqlens
 from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
@@ -23,9 +23,13 @@ def read_records(data: Path, times: TimeRange = PLAUSIBLE) -> Iterator[RecordDic
     """
     check_columns(data)
     profiles = {user_id: profile for chunk in read_profiles(data, times=times) for user_id, profile in _profiles(chunk)}
+    profile_user, n_profiles = min(profiles, default=None), len(profiles)
+    event_user: str | None = None
     for chunk in read_events(data, times=times):
         for user_id, events in _histories(chunk):
+            event_user = user_id if event_user is None else min(event_user, user_id)
             yield {"user_id": user_id, "events": events, **profiles.pop(user_id, {})}
+    check_users(data, len(profiles) < n_profiles, event_user, profile_user)
     for user_id, profile in profiles.items():
         yield {"user_id": user_id, "events": [], **profile}
 

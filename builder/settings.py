@@ -1,5 +1,6 @@
 """Reading the YAML files that commands take settings from."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,24 @@ import yaml
 from pragmatiq_triton.errors import ConfigError
 
 Settings = TypeVar("Settings", bound=msgspec.Struct)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice and leaves a date the text that it is."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def load_settings(kind: type[Settings], path: Path | None, overrides: Mapping[str, Any]) -> Settings:
@@ -33,9 +52,12 @@ def read_settings(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        settings = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: expected a mapping of settings, got a {type(settings).__name__}")
+    for name, value in settings.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{path}: {name}: expected a finite number, got {value}")
     return settings

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from builder.prefetch import prefetched
 from builder.raw import EventChunk, ProfileChunk, read_events
+from builder.raw.findings import Findings, FirstError
 from pragmatiq_triton.batch import Int64, cu_seqlens
 from pragmatiq_triton.time_range import TimeRange
 from pragmatiq_triton.tokenizer.fields import FieldColumn
@@ -82,9 +83,11 @@ class EncodableProfiles:
     counted: list[CountedValues]
 
 
-def read_event_columns(data: Path, rules: ValueRules | None, times: TimeRange) -> Iterator[EncodableEvents]:
+def read_event_columns(
+    data: Path, rules: ValueRules | None, times: TimeRange, findings: Findings = FirstError()
+) -> Iterator[EncodableEvents]:
     """Stream ``events.parquet`` as columns; reading and sorting into columns go on while a chunk is worked on."""
-    return prefetched(event_columns(chunk, rules) for chunk in read_events(data, times=times))
+    return prefetched(event_columns(chunk, rules) for chunk in read_events(data, findings=findings, times=times))
 
 
 def event_columns(chunk: EventChunk, rules: ValueRules | None) -> EncodableEvents:

@@ -25,11 +25,16 @@ _IDENTIFIER = re.compile(
 )
 
 
-def field_table(counters: FieldCounters, vocabulary: Vocabulary, *, fitted: bool) -> FieldTable:
-    """The table of what was counted; ``fitted``: to these data, so that a field's kind can still be changed."""
+def field_table(
+    counters: FieldCounters, vocabulary: Vocabulary, *, fitted: bool, reading: Sequence[str] = ()
+) -> FieldTable:
+    """The table of what was counted; ``fitted``: to these data, so that a field's kind can still be changed.
+
+    ``reading``: warnings of what was put up with on the way to the fields.
+    """
     rows = [counter.row(kind_of(counter, vocabulary)) for counter in counters.counters.values()]
     fields = kept_fields(rows, MOST_FIELDS)
-    warnings = [*_warnings(counters, vocabulary, fitted)]
+    warnings = [*reading, *_warnings(counters, vocabulary, fitted)]
     if len(warnings) > MOST_WARNINGS:
         warnings = [*warnings[:MOST_WARNINGS], f"and {len(warnings) - MOST_WARNINGS} more warnings"]
     return FieldTable(fields=fields, left_out=len(rows) - len(fields), warnings=warnings)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from builder.dataset.fit import fit
 from builder.dataset.store import FORMAT
 from builder.dataset.texts import TextStore
 from builder.progress import Progress, Silent
-from builder.raw import check_columns, count_rows, read_profiles
+from builder.raw import check_columns, check_users, count_rows, read_profiles
+from builder.raw.findings import Counted
 from builder.replacing import replaced_folder
 from pragmatiq_triton.batch import Token, cu_seqlens
 from pragmatiq_triton.errors import ArtifactError, ConfigError
@@ -101,12 +103,14 @@ def _write(
         _check_encoder(config, encoder)
     vocabulary.save(new / "tokenizer")
     progress.stage("Encoding events", n_rows)
+    found = Counted(data)
     with _Writer(new, vocabulary) as writer:
-        for events in read_event_columns(data, vocabulary.rules, vocabulary.times):
+        for events in read_event_columns(data, vocabulary.rules, vocabulary.times, found):
             writer.add_events(events)
             progress.advance(len(events.chunk.ts))
-        for profiles in read_profiles(data, times=vocabulary.times):
+        for profiles in read_profiles(data, findings=found, times=vocabulary.times):
             writer.add_profiles(profile_columns(profiles, vocabulary.rules))
+        check_users(data, *writer.matched_users())
         writer.finish()
     if encoder is not None:
         _embed(new / TEXTS, out / TEXTS, writer.texts.texts, encoder, text_model, progress)
@@ -122,7 +126,8 @@ def _write(
         tokenizer_hash=vocabulary.content_hash,
         text_encoder=encoder.name if encoder else None,
     )
-    field_table(writer.fields, vocabulary, fitted=tokenizer_dir is None).save(new)
+    reading = [*found.lines, *writer.warnings()]
+    field_table(writer.fields, vocabulary, fitted=tokenizer_dir is None, reading=reading).save(new)
     (new / "meta.json").write_text(json.dumps({"format": FORMAT, **asdict(summary)}, indent=1), encoding="utf-8")
     return summary
 
@@ -165,6 +170,8 @@ class _Writer:
         self._event_counts: list[int] = []
         self._profile_rows: dict[int, int] = {}
         self._n_profiles = 0
+        self._newest_ts: list[int] = []
+        self._judged_too_early = 0
         self._files = ExitStack()
 
     def __enter__(self) -> "_Writer":
@@ -200,6 +207,7 @@ class _Writer:
         self._event_ts.append(chunk.ts)
         self._event_ids.append(chunk.event_ids)
         self._event_counts.extend(chunk.event_counts.tolist())
+        self._newest_ts.extend(chunk.ts[cu_seqlens(chunk.event_counts)[1:] - 1].tolist())
         for user_id in chunk.user_ids:
             self._numbers[user_id] = len(self.user_ids)
             self.user_ids.append(user_id)
@@ -216,13 +224,34 @@ class _Writer:
         item_ts[times >= 0] = chunk.milestone_ts[times[times >= 0]]
         self._item_ts.append(item_ts)
         self._as_of.append(chunk.as_of)
-        for user_id in chunk.user_ids:
+        for user_id, as_of in zip(chunk.user_ids, chunk.as_of.tolist(), strict=True):
             user = self._numbers.setdefault(user_id, len(self.user_ids))
+            if user < len(self._newest_ts):
+                self._judged_too_early += 0 < as_of < self._newest_ts[user]
             if user == len(self.user_ids):
                 self.user_ids.append(user_id)
                 self._event_counts.append(0)
             self._profile_rows[user] = self._n_profiles
             self._n_profiles += 1
+
+    def matched_users(self) -> tuple[bool, str | None, str | None]:
+        """Whether a user has both events and a profile, and an example of each of the two."""
+        n_with_events = len(self._newest_ts)
+        event_user = min(self.user_ids[:n_with_events], default=None)
+        profile_user = min((self.user_ids[user] for user in self._profile_rows), default=None)
+        return any(user < n_with_events for user in self._profile_rows), event_user, profile_user
+
+    def warnings(self) -> Iterator[str]:
+        """What is odd about events and profiles together."""
+        n_with_events = len(self._newest_ts)
+        lacking = n_with_events - sum(user < n_with_events for user in self._profile_rows)
+        if self._profile_rows and lacking:
+            yield f"profiles.parquet: {lacking:,} of {n_with_events:,} users with events have no profile"
+        if self._judged_too_early:
+            yield (
+                f"profiles.parquet: as_of is before the newest event of {self._judged_too_early:,} users; events after "
+                "the moment of judgement are read all the same"
+            )
 
     def finish(self) -> None:
         rows = [self._profile_rows.get(user, -1) for user in range(len(self.user_ids))]

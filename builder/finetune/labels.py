@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from builder.raw import read_label_table
 from builder.raw.arrays import Mask
 from builder.raw.event_labels import NO_EVENT, Events, match_events, rows_by_user, simultaneous
-from builder.raw.labels import LabelTime
+from builder.raw.labels import LATE, LATE_LABEL, LabelTime
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.time_range import TimeRange
@@ -97,10 +97,11 @@ def read_labels(path: Path, data: History) -> LabelledRows:
     leave_out(_duplicates(path, (users, at, table.event_ids), labels, kept, data), "duplicate")
     if kind == "user":
         leave_out(~_has_history(users[kept], at[kept], data), "no history before eval_ts")
+        cautions += _late(users[kept], at[kept], data)
     else:
         leave_out(events[kept] == NO_EVENT, "no event at ts")
         leave_out(_duplicates(path, (users, at, events), labels, kept, data), "duplicate")
-    rows = LabelledRows(kind, users[kept], at[kept], labels[kept], skipped)
+    rows = LabelledRows(kind, users[kept], at[kept], labels[kept], skipped, cautions=cautions)
     if kind == "event":
         numbers = events[kept]
         cautions += simultaneous(rows.users, rows.at, numbers, rows.labels.astype(np.int64), data)
@@ -164,3 +165,10 @@ def _has_history(users: Int64, at: Int64, data: History) -> Mask:
     for user, places in rows_by_user(users):
         fits[places] = np.searchsorted(data.event_times(user), at[places]) > 0
     return fits
+
+
+def _late(users: Int64, at: Int64, data: History) -> list[str]:
+    """A caution of labels that lie long after the newest event of the labelled users, each of whom has one."""
+    newest = max((int(data.event_times(int(user))[-1]) for user in np.unique(users)), default=0)
+    n_late = int(np.count_nonzero(at > newest + LATE))
+    return [f"{n_late} of {len(at)} labels: {LATE_LABEL}."] if n_late else []

@@ -3,7 +3,7 @@
 One reader for all commands: it raises the first thing that breaks the contract, and `validate` lets it gather them all.
 """
 
-from builder.raw.check import check_columns
+from builder.raw.check import check_columns, check_users
 from builder.raw.events import EventChunk, read_events
 from builder.raw.labels import LabelTable, read_label_table
 from builder.raw.parts import count_rows
@@ -14,6 +14,7 @@ __all__ = [
     "LabelTable",
     "ProfileChunk",
     "check_columns",
+    "check_users",
     "count_rows",
     "read_events",
     "read_label_table",

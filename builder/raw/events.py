@@ -17,7 +17,7 @@ from builder.raw.merge import merged, sorted_as
 from builder.raw.pairs import PAIRS, named_texts
 from builder.raw.parts import Part, RawTable, find_table, missing_table, opened, read_rows
 from builder.raw.text import NAME, texts
-from builder.raw.times import TIME, timestamps
+from builder.raw.times import FUTURE, TIME, in_future, timestamps
 from pragmatiq_triton.batch import Int64, cu_seqlens
 from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 
@@ -112,6 +112,7 @@ def _events(
             findings.error(rows, f"ts {problem}", wrong)
             keep &= ~wrong
         ts = microseconds(moments)
+        findings.warn(rows, f"ts {FUTURE}", keep & in_future(ts))
     if "source" in columns:
         sources = read_text(rows, "source", columns["source"], findings)
         findings.warn(rows, "source is null; it is read as the empty string", null_mask(sources))

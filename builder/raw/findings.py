@@ -81,6 +81,30 @@ class FirstError:
         pass
 
 
+class Counted(FirstError):
+    """Raises the first error as :class:`DataError` and counts what is put up with, in the tables of ``data``."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._rows: dict[str, int] = {}
+
+    def warn(self, rows: Rows, what: str, odd: Mask) -> None:
+        if n_rows := int(np.count_nonzero(odd)):
+            line = self._line(rows.path, what)
+            self._rows[line] = self._rows.get(line, 0) + n_rows
+
+    def remark(self, path: Path, what: str) -> None:
+        self._rows.setdefault(self._line(path, what), 0)
+
+    @property
+    def lines(self) -> list[str]:
+        """What was put up with, and in how many rows."""
+        return [f"{line} (rows: {n_rows:,})" if n_rows else line for line, n_rows in self._rows.items()]
+
+    def _line(self, path: Path, what: str) -> str:
+        return f"{path.relative_to(self._data).parts[0]}: {what}"
+
+
 def _plain(value: pa.Scalar) -> Any:
     try:
         plain = value.as_py()

@@ -25,6 +25,9 @@ from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 
 LabelTime = Literal["eval_ts", "ts"]
 LABEL_TIMES: tuple[LabelTime, ...] = ("eval_ts", "ts")
+LATE = 31 * 86_400_000_000
+"""Microseconds behind the newest event from which on a label of a user is late: labels are often of a month's end."""
+LATE_LABEL = "eval_ts is more than 31 days after the newest event; what happened until then is not in the data"
 EXPECTED = "expected user_id, label and either eval_ts (labels of users) or ts (labels of events)"
 CLASS = "a number, 0 or 1"
 

@@ -92,8 +92,8 @@ def milestones(column: pa.Array) -> Pairs:
     if is_any_list(kind) and pt.is_struct(kind.value_type):
         counts, items = list_parts(column)
         members = _members(items, MILESTONES)
-        if not {"key", "ts"} <= set(members):
-            raise UnreadableError(f"expected {MILESTONES}")
+        if set(members) != {"key", "ts"}:
+            raise UnreadableError(f"its structs have {', '.join(members) or 'no members'}; expected {MILESTONES}")
         layout = Pairs(counts, members["key"], members["ts"])
         layout.add("holds null in place of a milestone", null_mask(items))
     else:

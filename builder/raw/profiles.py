@@ -22,7 +22,7 @@ from builder.raw.findings import Findings, FirstError, Rows
 from builder.raw.pairs import MILESTONES, PAIRS, Pairs, milestones, named_texts
 from builder.raw.parts import Part, find_table, opened, read_rows
 from builder.raw.text import NAME, texts
-from builder.raw.times import TIME, timestamps
+from builder.raw.times import FUTURE, TIME, in_future, timestamps
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 
@@ -89,6 +89,7 @@ def _chunk(
             findings.error(rows, f"as_of {problem}", wrong)
         # Null is the newest event, as 0 is in a record.
         as_of = microseconds(moments)
+        findings.warn(rows, f"as_of {FUTURE}", in_future(as_of))
     attributes = named_texts(columns.get("attributes", pa.nulls(n)))
     lifelong = milestones(columns.get("lifelong", pa.nulls(n)))
     for name, pairs in (("attributes", attributes), ("lifelong", lifelong)):

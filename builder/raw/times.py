@@ -1,12 +1,16 @@
 """Columns of moments: timestamps of any unit and zone, and dates."""
 
+import time
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
-from builder.raw.arrays import is_string
+from builder.raw.arrays import Int64, Mask, is_string
 from builder.raw.text import UnreadableError
 
 TIME = "a timestamp or a date"
+FUTURE = "lies in the future; a tokenizer of these data takes such times for plausible"
 
 
 def timestamps(column: pa.Array) -> pa.Array:
@@ -26,6 +30,11 @@ def timestamps(column: pa.Array) -> pa.Array:
     if pt.is_null(kind):
         return pa.nulls(len(column), pa.timestamp("us"))
     raise UnreadableError(f"expected {TIME}{_advice(kind)}")
+
+
+def in_future(ts: Int64) -> Mask:
+    """Which microseconds int64 [n] are still to come, bool [n]; a local time without a zone is not, by a day."""
+    return np.asarray(ts > (time.time() + 86_400) * 1e6)
 
 
 def _advice(kind: pa.DataType) -> str:

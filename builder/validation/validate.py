@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from builder.progress import Progress, Silent
-from builder.raw import EventChunk, LabelTable, read_events, read_label_table, read_profiles
+from builder.raw import EventChunk, LabelTable, check_users, read_events, read_label_table, read_profiles
 from builder.raw.arrays import Int64, Mask, count_values, encode
 from builder.raw.event_labels import NO_EVENT, match_events, simultaneous
 from builder.raw.ids import UInt64
-from builder.raw.labels import has_label_columns, label_files
+from builder.raw.labels import LATE, LATE_LABEL, has_label_columns, label_files
 from builder.raw.parts import find_table, read_table_at
 from builder.validation.gather import Gathered
 from builder.validation.histories import LabelledUsers
 from builder.validation.report import Finding, ValidationReport
 from builder.validation.values import ValueCheck
-from pragmatiq_triton.batch import Float32
+from pragmatiq_triton.batch import Float32, cu_seqlens
 from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 
@@ -37,8 +37,9 @@ def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUS
     progress.stage("Reading", _count_rows(data))
     sources: Counter[str] = Counter()
     keys: Counter[str] = Counter()
-    with_events: set[str] = set()
+    newest: dict[str, int] = {}
     with_profile: set[str] = set()
+    judged_too_early: dict[str, int] = {}
     event_values, profile_values = ValueCheck("events.parquet"), ValueCheck("profiles.parquet")
     try:
         for events in read_events(data, findings=found, times=times):
@@ -47,9 +48,11 @@ def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUS
             keys += count_values(events.keys)
             event_values.add_values(events.keys, events.values)
             event_values.add_users(events.user_ids)
-            with_events.update(events.user_ids)
+            last = events.ts[cu_seqlens(events.event_counts)[1:] - 1]
+            newest.update(zip(events.user_ids, last.tolist(), strict=True))
     except DataError as error:
         _add_error(report, data, "events.parquet", error)
+    with_events = newest.keys()
     report.users = len(with_events)
     report.sources, report.keys = dict(sources.most_common()), dict(keys.most_common())
     try:
@@ -58,6 +61,9 @@ def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUS
             profile_values.add_values(profiles.attribute_keys, profiles.attribute_values)
             profile_values.add_users(profiles.user_ids)
             with_profile.update(user_id for user_id in profiles.user_ids if user_id is not None)
+            for user_id, as_of in zip(profiles.user_ids, profiles.as_of.tolist(), strict=True):
+                if 0 < as_of < newest.get(user_id, 0):
+                    judged_too_early.setdefault(user_id, as_of)
     except DataError as error:
         _add_error(report, data, "profiles.parquet", error)
     try:
@@ -67,6 +73,18 @@ def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUS
     except DataError as error:
         _add_error(report, data, "labels", error)
     report.warnings += [*event_values.findings(), *profile_values.findings()]
+    try:
+        check_users(
+            data, bool(with_events & with_profile), min(with_events, default=None), min(with_profile, default=None)
+        )
+    except DataError as error:
+        _add_error(report, data, "profiles.parquet", error, len(with_profile))
+        return report
+    if judged_too_early:
+        user_id, as_of = next(iter(judged_too_early.items()))
+        what = "as_of is before the user's newest event; events after the moment of judgement are read all the same"
+        example = {"user_id": user_id, "as_of": as_of, "newest_ts": newest[user_id]}
+        report.warnings.append(Finding("profiles.parquet", what, len(judged_too_early), example))
     if with_profile and (lacking := with_events - with_profile):
         example = {"user_id": min(lacking)}
         report.warnings.append(Finding("profiles.parquet", "user with events has no profile", len(lacking), example))
@@ -119,6 +137,8 @@ def _check_labels(path: Path, found: Gathered, report: ValidationReport, users: 
         except DataError as error:
             found.add(report.errors, path, str(error).removeprefix(f"{path}: "), 1, None)
             return
+    if table.time == "eval_ts" and report.last_ts is not None and (late := table.at > report.last_ts + LATE).any():
+        found.add(report.warnings, path, LATE_LABEL, *_counted(table, late))
     again, contradicts = _repeats(code, table.at, table.labels, table.event_ids)
     if contradicts.any():
         what = f"second row of a user_id and {table.time}, with another label; expected one of them"
@@ -169,6 +189,6 @@ def _repeats(users: Int64, at: Int64, labels: Float32, ids: UInt64) -> tuple[Mas
     return again, contradicts
 
 
-def _add_error(report: ValidationReport, data: Path, file: str, error: DataError) -> None:
+def _add_error(report: ValidationReport, data: Path, file: str, error: DataError, count: int = 1) -> None:
     """An error about the folder itself."""
-    report.errors.append(Finding(file, str(error).removeprefix(f"{data / file}: "), 1))
+    report.errors.append(Finding(file, str(error).removeprefix(f"{data / file}: "), count))

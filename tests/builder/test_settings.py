@@ -41,6 +41,10 @@ def test_an_empty_file_says_nothing(file: Path) -> None:
         ("colour: red\nwheel: {spoke: 3}", r"bicycle.yaml: .*`spoke`.*wheel"),
         ("colour: red\ngears: many", r"bicycle.yaml: .*int.*str.*gears"),
         ("gears: 3", r"bicycle.yaml: .*colour"),
+        ("gears: 3\ncolour: red\ngears: 7", r"bicycle.yaml: .*'gears' is there twice.*line 3"),
+        ("colour: red\nwheel: {spokes: 1, spokes: 2}", r"'spokes' is there twice"),
+        ("gears: .inf", r"bicycle.yaml: gears: expected a finite number, got inf"),
+        ("gears: .nan", r"bicycle.yaml: gears: expected a finite number, got nan"),
         ("- a", r"bicycle.yaml: expected a mapping of settings, got a list"),
         ("a: [", r"bicycle.yaml: cannot be read as YAML"),
         ("\x00", r"bicycle.yaml: cannot be read as YAML"),
@@ -50,6 +54,11 @@ def test_a_setting_that_does_not_fit_is_named(file: Path, text: str, message: st
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
         load_settings(Bicycle, file, {})
+
+
+def test_a_date_needs_no_quotation_marks(file: Path) -> None:
+    file.write_text("colour: 2010-01-01\n", encoding="utf-8")
+    assert read_settings(file) == {"colour": "2010-01-01"}
 
 
 def test_an_option_that_does_not_fit_is_not_blamed_on_a_file() -> None:

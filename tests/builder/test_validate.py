@@ -53,6 +53,9 @@ class Folder:
     def __getitem__(self, file: str) -> Columns:
         return self.files[file]
 
+    def __setitem__(self, file: str, columns: Columns) -> None:
+        self.files[file] = columns
+
     def write(self) -> Path:
         for name, columns in self.files.items():
             path = self.path / f"{name}.parquet"
@@ -226,6 +229,41 @@ def test_users_without_a_profile_are_a_warning(folder: Folder) -> None:
     report = folder.validate()
     assert report.ok
     assert [(finding.count, finding.example) for finding in report.warnings] == [(1, {"user_id": "b"})]
+
+
+def test_profiles_of_other_users_alone_are_an_error(folder: Folder) -> None:
+    folder["profiles"]["user_id"] = ["00a", "00b", "00c"]
+    (finding,) = folder.validate().errors
+    assert "the events have users such as 'a', the profiles such as '00a'" in finding.what
+    folder["profiles"] = {name: [] for name in folder["profiles"]}
+    assert folder.validate().ok
+
+
+def test_a_moment_of_judgement_before_the_newest_event_is_a_warning(folder: Folder) -> None:
+    folder["profiles"]["as_of"] = [3 * HOUR - 1, 5 * HOUR, HOUR]
+    (finding,) = folder.validate().warnings
+    assert "as_of is before the user's newest event" in finding.what
+    assert (finding.count, finding.example) == (
+        1,
+        {"user_id": "a", "as_of": 3 * HOUR - 1, "newest_ts": 3 * HOUR},
+    )
+
+
+def test_labels_long_after_the_data_are_a_warning(folder: Folder) -> None:
+    month = 31 * 24 * HOUR
+    folder["labels/churn"]["eval_ts"] = [5 * HOUR + month, 5 * HOUR + month + 1, HOUR]
+    (finding,) = folder.validate().warnings
+    assert "more than 31 days after the newest event" in finding.what
+    assert (finding.count, (finding.example or {})["row"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("file", "column", "row"), [("events", "ts", 4), ("profiles", "as_of", 1)])
+def test_times_in_the_future_are_a_warning(folder: Folder, file: str, column: str, row: int) -> None:
+    folder[file][column][row] = 253_402_214_400_000_000
+    found = [finding for finding in folder.validate().warnings if "lies in the future" in finding.what]
+    assert [(finding.what.split()[0], finding.count, (finding.example or {})["row"]) for finding in found] == [
+        (column, 1, row)
+    ]
 
 
 @pytest.mark.parametrize("file", ["events", "profiles", "labels/churn"])

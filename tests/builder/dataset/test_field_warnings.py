@@ -3,6 +3,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from builder.dataset.field_table import FieldTable
@@ -51,6 +53,21 @@ def test_clean_fields_are_not_warned_of(warnings):
         warnings(amount=AMOUNTS, shop=SHOPS, code=codes, gap=["1.5", None] * 100, step=[str(i % 7) for i in range(200)])
         == []
     )
+
+
+def test_what_reading_puts_up_with_is_said_and_counted(raw_folder, tmp_path):
+    data = raw_folder([("u", NOW + 9, None, {"a": "1"}), ("u", NOW, None, {"a": "2"}), ("v", NOW, "app", {})])
+    events = pq.read_table(data / "events.parquet").append_column("amount", pa.array([1.0, 2.0, 3.0]))
+    pq.write_table(events, data / "events.parquet")
+    profiles = {"user_id": ["u"], "as_of": pa.array([NOW + 8], pa.timestamp("us"))}
+    pq.write_table(pa.table(profiles), data / "profiles.parquet")
+    tokenize(data, tmp_path / "tok", TokenizerConfig())
+    lines = FieldTable.load(tmp_path / "tok").warnings
+    assert "not read: amount" in one(lines, "events.parquet: not columns of the contract")
+    assert one(lines, "source is null").endswith("(rows: 2)")
+    assert one(lines, "ts is earlier than in the row before").endswith("(rows: 1)")
+    assert one(lines, "have no profile").startswith("profiles.parquet: 1 of 2 users with events")
+    assert "newest event of 1 users" in one(lines, "as_of is before")
 
 
 def test_nearly_numeric_names_the_odd_values_and_the_setting(warnings):

@@ -66,6 +66,13 @@ def triples(rows: LabelledRows) -> list[tuple[int, int, int]]:
     return list(zip(rows.users.tolist(), rows.at.tolist(), rows.labels.tolist(), strict=True))
 
 
+def test_labels_long_after_the_data_are_a_caution(path: Path) -> None:
+    month = 31 * 86_400 * SECOND
+    write(path, [("a", 3 * SECOND + month, 1), ("b", 3 * SECOND + month, 0), ("b", 4 * SECOND + month, 1)])
+    (caution,) = read_labels(path, DATA).cautions
+    assert caution.startswith("1 of 3 labels: eval_ts is more than 31 days after the newest event")
+
+
 def test_labels_of_users_judge_the_history_before_their_time(path: Path) -> None:
     write(path, [("b", 2 * SECOND + 1, 1), ("a", 2 * SECOND, 0), ("b", 2 * SECOND, 1), ("c", 9 * SECOND, 0)])
     rows = read_labels(path, DATA)

@@ -370,6 +370,20 @@ LAYOUTS: list[Layout] = [
         refused="column lifelong is list<element: string>",
     ),
     column(
+        "milestones with more than a key and a time",
+        "profiles",
+        "lifelong",
+        [[{"key": "opened", "ts": dt.datetime(2020, 1, 1), "branch": "x"}], []],
+        refused="its structs have key, ts, branch; expected a list of structs of key and ts",
+    ),
+    column(
+        "profiles of other users",
+        "profiles",
+        "user_id",
+        ["z1", "z2"],
+        refused="no user with events has a profile",
+    ),
+    column(
         "milestones of numbers",
         "profiles",
         "lifelong",
