@@ -14,6 +14,11 @@ import msgspec
 FIXED_PARAMETERS = ("tasks", "features", "event_vectors")
 """Parameters that say what the model is; all others that export writes are the operator's."""
 
+ADDED_PARAMETERS = ("earliest_time", "latest_time")
+"""Parameters of the tokenizer that export does not write, since the data it was fitted on say them."""
+OF_TOKENIZER = "max_record_bytes"
+"""A parameter that the tokenizer alone has."""
+
 INSTANCES = "instances"
 """Under which name the count of instances is told among an operator's settings."""
 
@@ -53,9 +58,11 @@ def config_facts(text: str) -> ConfigFacts:
 
 def differences(exported: ConfigFacts, found: ConfigFacts) -> list[str] | None:
     """What an operator has changed, as ``threads 0 -> 2``; None where there is more to it than settings."""
-    if exported.fixed != found.fixed or set(found.settings) - set(exported.settings):
+    added = sorted(set(found.settings) - set(exported.settings))
+    addable = ADDED_PARAMETERS if OF_TOKENIZER in exported.settings else ()
+    if exported.fixed != found.fixed or not set(added) <= set(addable):
         return None
-    return [
+    return [f"{name} added: {found.settings[name]}" for name in added] + [
         f"{name} {value} -> {found.settings.get(name, 'left out')}"
         for name, value in exported.settings.items()
         if found.settings.get(name) != value

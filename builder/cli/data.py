@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from builder.cli.console import RichProgress, show, stderr
+from builder.cli.console import RichProgress, show, stderr, stdout
 from builder.cli.options import Config, Json, Threads, TrustRemoteCode
 from builder.settings import read_settings
 from builder.threads import AUTO, set_threads
@@ -69,7 +69,17 @@ def validate(
     times = _plausible(earliest_time, tokenizer_dir)
     with RichProgress() as progress:
         report = check(data, progress, times)
-    show(f"Raw data in {data}", report.to_dict(), json)
+    values = report.to_dict()
+    if json:
+        show("", values, json)
+    else:
+        of_findings = {"ok", "errors", "warnings", "first_ts", "last_ts"}
+        show(f"Raw data in {data}", {name: value for name, value in values.items() if name not in of_findings}, json)
+        for kind, style, findings in (("error", "red", report.errors), ("warning", "yellow", report.warnings)):
+            for finding in findings:
+                stdout.print(f"{kind}: {finding.line()}", style=style, soft_wrap=True)
+        counts = f"errors: {len(report.errors)}, warnings: {len(report.warnings)}"
+        stdout.print(f"{'ok' if report.ok else 'broken'}; {counts}")
     if report.errors:
         raise SystemExit(3)
 

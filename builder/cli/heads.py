@@ -60,8 +60,9 @@ def finetune_command(
 ) -> None:
     """Fit a task head on a trained run, calibrate it on held-out users, and save it beside the run.
 
-    A forecast sees the history strictly before eval_ts; an event is judged by the history up to and including it. No
-    user is in two of the training, calibration and test parts, and test labels are later ones where dates allow.
+    A forecast sees the history strictly before eval_ts; an event is judged by what lies strictly before it, and by
+    itself. No user is in two of the training, calibration and test parts, and test labels are later ones where dates
+    allow.
     """
     set_threads(threads)
     from builder.dataset.store import TokenizedDataset

@@ -12,18 +12,21 @@ from builder.raw.findings import Findings, Rows
 from builder.raw.parts import Part
 from builder.raw.text import UnreadableError, texts
 
+PANDAS_INDEX = "__index_level_0__"
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """``read`` turns what was stored into what is meant and raises :class:`UnreadableError` for a type that is not.
 
-    ``in_partition``: the name of a folder (``source=app``) may hold it.
+    ``in_partition``: the name of a folder (``source=app``) may hold it. ``advice`` is how to make it where it lacks.
     """
 
     read: Callable[[pa.Array], Any]
     expected: str
     required: bool = True
     in_partition: bool = False
+    advice: str = ""
 
 
 def usable_columns(
@@ -40,13 +43,15 @@ def usable_columns(
                 findings.broken(part.path, f"{name} is told by a folder's name, expected a column ({column.expected})")
         elif name not in names:
             if column.required:
-                findings.broken(part.path, f"no column {name} ({column.expected}){_others(names, columns)}")
+                advice = f"; {column.advice}" if column.advice else ""
+                findings.broken(part.path, f"no column {name} ({column.expected}){_others(names, columns)}{advice}")
         elif names.count(name) > 1:
             findings.broken(part.path, f"column {name} is there {names.count(name)} times, expected it once")
         elif _is_readable(part, name, file.schema_arrow.field(name).type, column, findings):
             usable[name] = column
     if ignored := [name for name in dict.fromkeys([*names, *part.partition]) if name not in columns]:
-        findings.remark(part.path, f"not columns of the contract, and not read: {_listed(ignored)}")
+        index = "; in pandas, to_parquet(..., index=False) leaves its index out" if PANDAS_INDEX in ignored else ""
+        findings.remark(part.path, f"not columns of the contract, and not read: {_listed(ignored)}{index}")
     return usable
 
 
@@ -79,7 +84,7 @@ def _is_readable(part: Part, name: str, kind: pa.DataType, column: Column, findi
 
 
 def _others(names: list[str], columns: Mapping[str, Column]) -> str:
-    others = [name for name in names if name not in columns]
+    others = [name for name in names if name not in columns and name != PANDAS_INDEX]
     return f", got {_listed(others)} beside those of the contract" if others else ""
 
 

@@ -25,8 +25,13 @@ CHUNK_ROWS = 65_536
 COLUMNS = {
     "user_id": Column(lambda column: texts(column, scalars=False), NAME, in_partition=True),
     "ts": Column(timestamps, TIME),
-    "source": Column(lambda column: texts(column, scalars=False), NAME, in_partition=True),
-    "fields": Column(named_texts, PAIRS),
+    "source": Column(
+        lambda column: texts(column, scalars=False),
+        NAME,
+        in_partition=True,
+        advice="one text for all rows will do, if all are of one kind",
+    ),
+    "fields": Column(named_texts, PAIRS, advice="in pandas: df['fields'] = df[NAMES].to_dict('records')"),
     "event_id": Column(lambda column: texts(column, scalars=False), NAME, required=False),
 }
 

@@ -66,10 +66,7 @@ class FirstError:
     def error(self, rows: Rows, what: str, wrong: Mask) -> None:
         if not wrong.any():
             return
-        example = rows.example(wrong)
-        row = example.pop("row")
-        values = ", ".join(f"{name} {value!r:.80}" for name, value in example.items())
-        raise DataError(f"{rows.path}: row {row}: {what}; the row has {values}; `pragmatiq validate` counts such rows")
+        raise DataError(f"{rows.path}: {told(what, rows.example(wrong))}; `pragmatiq validate` counts such rows")
 
     def warn(self, rows: Rows, what: str, odd: Mask) -> None:
         pass
@@ -103,6 +100,14 @@ class Counted(FirstError):
 
     def _line(self, path: Path, what: str) -> str:
         return f"{path.relative_to(self._data).parts[0]}: {what}"
+
+
+def told(what: str, example: dict[str, Any] | None) -> str:
+    """A problem and the example of it in one line."""
+    values = dict(example or {})
+    row = f"row {values.pop('row')}: " if "row" in values else ""
+    has = ", ".join(f"{name} {value!r:.80}" for name, value in values.items())
+    return f"{row}{what}; {'the row' if row else 'one'} has {has}" if has else f"{row}{what}"
 
 
 def _plain(value: pa.Scalar) -> Any:

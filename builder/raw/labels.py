@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
-from builder.raw.arrays import microseconds, null_mask, time_problems
+from builder.raw.arrays import is_string, microseconds, null_mask, time_problems
 from builder.raw.columns import Column, column_of, read_text, stored, usable_columns
 from builder.raw.events import CHUNK_ROWS
 from builder.raw.findings import Findings, FirstError, Rows
@@ -165,7 +165,8 @@ def _classes(column: pa.Array) -> Float32:
     if not (
         pt.is_integer(kind) or pt.is_floating(kind) or pt.is_boolean(kind) or pt.is_decimal(kind) or pt.is_null(kind)
     ):
-        raise UnreadableError(f"expected {CLASS}")
+        advice = "; in pandas: (COLUMN == 'YES').astype(int)" if is_string(kind) else ""
+        raise UnreadableError(f"expected {CLASS}{advice}")
     numbers = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     exact = np.where(np.isnan(numbers) | (numbers == 0) | (numbers == 1), numbers, 2)
     return np.asarray(exact, np.float32)

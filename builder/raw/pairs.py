@@ -140,7 +140,9 @@ def _pairs(column: pa.Array, expected: str) -> Pairs:
 
 def _advice(kind: pa.DataType) -> str:
     value = kind.value_type if pt.is_dictionary(kind) else kind
-    return "; of JSON text, in pandas: COLUMN.map(json.loads)" if is_string(value) or is_binary(value) else ""
+    if is_string(value) or is_binary(value):
+        return "; of JSON text, in pandas: COLUMN.map(json.loads); of dictionaries: no astype(str)"
+    return ""
 
 
 def _key_and_value(members: dict[str, pa.Array], expected: str) -> tuple[pa.Array, pa.Array]:

@@ -153,7 +153,10 @@ def count_rows(data: Path, name: str = "events") -> int:
 
 def missing_table(data: Path, name: str) -> DataError:
     """The error of a folder without a table that it needs."""
-    return DataError(f"{data / name}.parquet: no such file; expected it, or a folder {name}/ of parquet files")
+    names = sorted(path.name for path in data.iterdir()) if data.is_dir() else []
+    there = [name for name in names if not name.startswith(("_", "."))]
+    found = f"; in the folder are {', '.join(there)}"[:200] if there else ""
+    return DataError(f"{data / name}.parquet: no such file; expected it, or a folder {name}/ of parquet files{found}")
 
 
 def opened(part: Part, findings: Findings) -> pq.ParquetFile | None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from builder.raw.findings import told
+
 
 @dataclass(slots=True)
 class Finding:
@@ -17,6 +19,11 @@ class Finding:
     what: str
     count: int
     example: dict[str, Any] | None = None
+
+    def line(self) -> str:
+        """The problem for people, in the words of the other commands' error."""
+        line = f"{self.file}: {told(self.what, self.example)}"
+        return f"{line} ({self.count:,} such)" if self.example and self.count > 1 else line
 
 
 @dataclass(slots=True)

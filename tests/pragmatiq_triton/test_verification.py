@@ -74,6 +74,21 @@ def test_an_operators_settings_are_told_and_served(copy):
     assert f"changed by the operator: {found.changes[0]}" in found.lines()
 
 
+def test_an_operator_may_add_the_tokenizers_times_and_nothing_else(copy):
+    added = '\nparameters {{ key: "{}" value {{ string_value: "2050-12-31" }} }}\n'
+    tokenizer, scorer = (copy / name / "config.pbtxt" for name in ("tokenizer", "scorer"))
+    written = tokenizer.read_text(encoding="utf-8")
+    tokenizer.write_text(written + added.format("latest_time"), encoding="utf-8")
+    assert verify(copy, SKIP).changes == ["tokenizer: latest_time added: 2050-12-31"]
+    tokenizer.write_text(written + added.format("newest_time"), encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"changed: tokenizer/config\.pbtxt"):
+        verify(copy, SKIP)
+    tokenizer.write_text(written, encoding="utf-8")
+    scorer.write_text(scorer.read_text(encoding="utf-8") + added.format("latest_time"), encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"changed: scorer/config\.pbtxt"):
+        verify(copy, SKIP)
+
+
 def test_a_config_of_other_tensors_or_tasks_is_refused(copy):
     replace_in(copy / "scorer" / "config.pbtxt", 'string_value: "[]"', 'string_value: "[\\"fraud\\"]"')
     with pytest.raises(ArtifactError, match=r"changed: scorer/config\.pbtxt \(in a config\.pbtxt only parameters"):
