@@ -11,7 +11,7 @@ from builder.finetune.settings import FinetuneSettings
 from builder.finetune.splits import Split, split_at
 from builder.heads import Head
 from builder.heads.saved import SavedHead
-from pragmatiq_triton.errors import ArtifactError, DataError
+from pragmatiq_triton.errors import ArtifactError
 
 
 def settings_of(saved: SavedHead) -> FinetuneSettings:
@@ -26,10 +26,7 @@ def settings_of(saved: SavedHead) -> FinetuneSettings:
 
 def labels_for(head: Head, label_file: Path, data: TokenizedDataset) -> LabelledRows:
     """The rows of ``label_file``; :class:`DataError` where they are of another kind than ``head`` judges."""
-    rows = read_labels(label_file, data)
-    if rows.kind != head.kind:
-        raise DataError(f"{label_file}: holds labels per {rows.kind}, the head {head.task} judges per {head.kind}")
-    return rows
+    return read_labels(label_file, data, judge=head)
 
 
 def split_of(saved: SavedHead, rows: LabelledRows, data: TokenizedDataset) -> Split:

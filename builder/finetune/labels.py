@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from builder.heads import Head
 from builder.raw import read_label_table
 from builder.raw.arrays import Mask
 from builder.raw.event_labels import NO_EVENT, Events, match_events, rows_by_user, simultaneous
@@ -66,17 +67,20 @@ class LabelledRows:
         return replace(self, users=self.users[rows], at=self.at[rows], labels=self.labels[rows], events=events)
 
 
-def read_labels(path: Path, data: History) -> LabelledRows:
+def read_labels(path: Path, data: History, judge: Head | None = None) -> LabelledRows:
     """The usable rows of a label file or folder, in its order: ``user_id``, ``label`` and ``eval_ts`` or ``ts``.
 
     A label of an event may have its ``event_id``. Left out and counted: rows without a label, of users that ``data``
     does not have, that repeat an earlier row, and of moments that have no history. Raises :class:`DataError` where the
     file contradicts itself or the contract, where nothing tells which of several events is meant, and where the rest
-    does not hold both classes. Rows are numbered from 0; a time without a zone is read as UTC.
+    does not hold both classes; also where the rows are of another kind than the head ``judge`` judges. Rows are
+    numbered from 0; a time without a zone is read as UTC.
     """
     table = read_label_table(path, times=data.times)
     assert table is not None, "the first error is raised"
     kind = _KINDS[table.time]
+    if judge and kind != judge.kind:
+        raise DataError(f"{path}: holds labels per {kind}, the head {judge.task} judges per {judge.kind}")
     users, at = _user_numbers(path, table.users, data), table.at
     labels = np.nan_to_num(table.labels, nan=-1).astype(np.int8)
     kept, skipped, cautions = np.arange(len(labels)), dict[str, int](), list[str]()

@@ -205,7 +205,7 @@ def test_labels_that_cannot_be_used_are_counted(bank: Bank, tmp_path: Path) -> N
     labels = [float("nan"), *table["label"][1:]]
     extra = {
         "user_id": ["stranger", table["user_id"][3], table["user_id"][3]],
-        "eval_ts": [table["eval_ts"][0], table["eval_ts"][3], datetime(1970, 1, 1)],
+        "eval_ts": [table["eval_ts"][0], table["eval_ts"][3], datetime(2020, 1, 1)],
         "label": [1.0, float(table["label"][3]), 0.0],
     }
     file = relabelled(bank, tmp_path / "labels.parquet", labels, extra)
@@ -240,7 +240,7 @@ def test_labels_that_cannot_be_learnt_from_are_refused(bank: Bank, tmp_path: Pat
     path = tmp_path / "labels.parquet"
     with pytest.raises(DataError, match=r"expected rows of both classes, .*all labelled 1"):
         finetune(bank.run, bank.data, relabelled(bank, path, np.ones(len(rows.labels))), "refused", PROBE)
-    with pytest.raises(DataError, match=r"row 0: label is 2.0, expected 0 or 1"):
+    with pytest.raises(DataError, match=r"row 0: label is neither 0 nor 1; .*label 2\.0"):
         finetune(bank.run, bank.data, relabelled(bank, path, rows.labels + 2.0), "refused", PROBE)
     pq.write_table(pq.read_table(bank.labels["user"]).drop_columns("eval_ts"), path)
     with pytest.raises(DataError, match="either eval_ts"):
