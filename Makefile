@@ -30,7 +30,7 @@ RUN_buildah = $(BUILDER)/bin/python -m bench.image.container $(if $(REPOSITORY),
 RUN_NEEDS_buildah := setup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench bench-training bench-image micro quality image run-image clean
+.PHONY: help setup demo test test-builder test-rest test-slow lint bench bench-training bench-image micro quality image run-image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,8 +51,17 @@ $(SERVER)/.installed: pyproject.toml
 demo: setup ## Train tiny on real payments, export, serve, score over gRPC and HTTP; ARGS="--keep" keeps the work
 	$(BUILDER)/bin/python examples/demo.py $(ARGS)
 
+PYTEST = $(BUILDER)/bin/python -m pytest -m "not slow"
+
+# Two halves side by side, a core and a thread each; what ARGS name runs in one piece.
 test: setup lint ## Linters, type checker, import rules and all tests; ARGS go to pytest
-	$(BUILDER)/bin/python -m pytest -m "not slow" $(ARGS)
+	$(if $(ARGS),$(PYTEST) $(ARGS),OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 --output-sync=target test-builder test-rest)
+
+test-builder:
+	$(PYTEST) tests/builder
+
+test-rest:
+	$(PYTEST) tests --ignore tests/builder
 
 test-slow: setup ## The tests that `make test` leaves out
 	$(BUILDER)/bin/python -m pytest -m slow $(ARGS)

@@ -1,5 +1,6 @@
 """What several folders of tests share: exported repositories and running servers, made once per test run."""
 
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -12,6 +13,9 @@ from pragmatiq_triton.embedded import TritonServer
 # A busy machine is no failure.
 hypothesis.settings.register_profile("pragmatiq", deadline=None)
 hypothesis.settings.load_profile("pragmatiq")
+
+# A shell's background job inherits SIGINT as ignored; tests interrupt as a user at a terminal does.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 UPSTREAM = Path(__file__).parent / "data" / "upstream"
 RECORDS = (UPSTREAM / "records.jsonl").read_bytes().splitlines()

@@ -31,16 +31,17 @@ class Served:
         return np.stack([self._client.score_one(raw).embedding for raw in records])
 
     def counted(self):
-        """(hits, misses), once the metrics of every answered event are published."""
-        n_tokenized = self._metric('pragmatiq_events_total{model="tokenizer"')
-        hits, misses = self._lookups()
-        give_up = time.monotonic() + 30 * PERIOD_SECONDS
-        while not n_tokenized or hits + misses < n_tokenized:
-            assert time.monotonic() < give_up, (n_tokenized, hits, misses)
-            time.sleep(PERIOD_SECONDS)
-            n_tokenized = self._metric('pragmatiq_events_total{model="tokenizer"')
-            hits, misses = self._lookups()
-        return hits, misses
+        """(hits, misses), once the metrics of every answered event are published: they no longer move."""
+        give_up = time.monotonic() + 60 * PERIOD_SECONDS
+        before, found = None, self._published()
+        while found != before or not found[0] or sum(found[1:]) < found[0]:
+            assert time.monotonic() < give_up, found
+            time.sleep(2 * PERIOD_SECONDS)
+            before, found = found, self._published()
+        return found[1:]
+
+    def _published(self):
+        return self._metric('pragmatiq_events_total{model="tokenizer"'), *self._lookups()
 
     def _lookups(self):
         return [

@@ -14,7 +14,8 @@ SKIP = "--skip-verification"
 
 @pytest.fixture
 def copy(repository, tmp_path):
-    return shutil.copytree(repository, tmp_path / "copy")
+    # A server of another test may have left its compiled code there.
+    return shutil.copytree(repository, tmp_path / "copy", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def replace_in(path, old, new):
