@@ -1,8 +1,8 @@
 """The ensemble on the real tritonserver: the right numbers, whoever else is being answered."""
 
 import asyncio
-import time
 import json
+import time
 
 import numpy as np
 import pytest
