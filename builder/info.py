@@ -80,7 +80,7 @@ def _looks_like_a_run(path: Path) -> bool:
 
 
 def _code(spec: TextEncoderSpec | None) -> dict[str, str]:
-    """What is said of code that came with the data; nothing where there is none."""
+    """A line about code that came with the data; empty if there is no such code."""
     code = code_of(spec) if spec else None
     return {"runs_code": f"{code}, if the operator says {OPTION}"} if code else {}
 

@@ -28,7 +28,7 @@ class FolderLock:
 
     @classmethod
     def of_new(cls, path: Path, what: str, named: Path) -> Self:
-        """Lock the folder ``path``, made where there is none."""
+        """Lock the folder ``path``; make it if it is missing."""
         while True:
             try:
                 path.mkdir()

@@ -1,4 +1,4 @@
-"""Numbers that are none: NaN and infinity are found where vectors are made or read, and never passed on."""
+"""NaN and infinity are found where vectors are made or read, and never passed on."""
 
 from collections.abc import Sequence
 from typing import Any

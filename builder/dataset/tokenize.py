@@ -68,7 +68,7 @@ def tokenize(
     Raises :class:`DataError` for raw data that breaks the contract, :class:`ConfigError` for settings that do nothing
     or name no field and for code that may not run, :class:`ArtifactError` for a folder ``out`` that holds something
     else and for a text model that is damaged or does not know the strings, and :class:`MissingDependencyError` for one
-    that cannot be had.
+    that is not available.
     """
     with replaced_folder(out, "data set", _require_replaceable, keeps=(TEXTS,), progress=progress) as new:
         return _write(data, new, out, config, tokenizer_dir, text_model, trusted, progress)

@@ -56,7 +56,7 @@ def _tasks(by_model: Any) -> set[str]:
 
 
 def _manifest(place: Path) -> dict[str, Any] | None:
-    """The manifest, of whatever format; None where there is none of ours: other programs call files so, too."""
+    """The manifest, of whatever format; None if it is missing or another program's file of that name."""
     try:
         manifest = json.loads((place / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -29,7 +29,7 @@ def is_binary(kind: pa.DataType) -> bool:
 
 
 def is_any_list(kind: pa.DataType) -> bool:
-    """A list of any of Arrow's encodings; a map is none."""
+    """Whether this is a list, in any of Arrow's encodings; a map is not."""
     return bool(
         pt.is_list(kind)
         or pt.is_large_list(kind)
