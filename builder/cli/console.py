@@ -137,7 +137,9 @@ def show(title: str, values: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         sys.stdout.write(to_json(values) + "\n")
         return
-    table = Table(title=title, title_justify="left", show_header=False)
+    # A title of a table is wrapped to its width, and a path in two pieces cannot be copied.
+    stdout.print(title, style="italic", soft_wrap=True)
+    table = Table(show_header=False)
     for name, value in values.items():
         table.add_row(name, f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
     stdout.print(table)
