@@ -156,7 +156,7 @@ def test_later_labels_leave_every_user_in_its_part(bank: Bank, fits: Any, tmp_pa
     before = {name: parts[0] for name, parts in fits.items()}
     for parts in fits.values():
         parts.clear()
-    later = np.datetime64("1970-06-01", "us")
+    later = np.datetime64("2024-04-14", "us")
     rows = {
         "user_id": bank.data.user_ids,
         "eval_ts": [later] * bank.data.n_users,
@@ -220,8 +220,8 @@ def test_noise_is_never_called_better(bank: Bank, tmp_path: Path, monkeypatch: p
     file, _ = relabelled(bank, tmp_path / "noise.parquet", np.random.default_rng(0).random(n_rows) < 0.4)
     for method in ("probe", "hybrid"):
         settings = FinetuneSettings(method=method, classifier="logistic", split=SplitSettings(min_per_class=1))
-        finetune(bank.run, bank.data, file, "noise", settings)
-        result = evaluate(bank.run, bank.data, file, "noise", tmp_path)
+        finetune(bank.run, bank.data, file, "noise", settings, overwrite=True)
+        result = evaluate(bank.run, bank.data, file, "noise", tmp_path / method)
         verdicts = {found[metric].verdict for found in result.differences.values() for metric in ("roc_auc", "pr_auc")}
         assert "better" not in verdicts
         assert not [line for line in verdict_lines(result) if "better" in line]

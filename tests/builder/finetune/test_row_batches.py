@@ -79,7 +79,7 @@ def test_a_history_without_events_is_its_user_embedding(data: TokenizedDataset, 
 
 @pytest.mark.parametrize("kind", ["user", "event"])
 def test_nothing_after_a_row_is_seen(data: TokenizedDataset, events: list[Event], tmp_path: Path, kind: Kind) -> None:
-    users = np.arange(0, N_USERS, 6)
+    users = np.arange(0, N_USERS, 5)
     at = np.array([int(data.event_times(user)[10]) for user in users])
     rows = LabelledRows(kind, users, at, np.zeros(len(users), np.int8), {})
     latest = {f"u{user}": int(ts) - (kind == "user") for user, ts in zip(users, at, strict=True)}
