@@ -8,7 +8,7 @@ import pytest
 
 from builder.export.repository import export_repository
 from builder.runs import load_run
-from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_triton.embedded import ScoringServer
 
 # A busy machine is no failure.
 hypothesis.settings.register_profile("pragmatiq", deadline=None)
@@ -49,6 +49,14 @@ def repository(variant, run, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def server(repository):
-    with TritonServer(repository, http_port=0, grpc_port=0, metrics_port=0) as running:
+def scoring_server(repository):
+    """The gateway with Triton behind it; clients of Triton itself may read its models' configs."""
+    ports = dict.fromkeys(("http_port", "grpc_port", "metrics_port"), 0)
+    with ScoringServer(repository, **ports, open_apis=("model-config",)) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def server(scoring_server):
+    """Triton itself, without the gateway."""
+    return scoring_server.triton

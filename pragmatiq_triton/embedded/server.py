@@ -48,6 +48,7 @@ class _Started(NamedTuple):
     keeper: Keeper
     drain: Drain
     log: Path
+    folder: Path
 
 
 def _never() -> bool:
@@ -146,6 +147,11 @@ class TritonServer:
         """The file that holds the server's output; the half before it is ``.1``."""
         return self._running().log
 
+    @property
+    def folder(self) -> Path:
+        """The server's own temporary folder (0700), which is removed with it."""
+        return self._running().folder
+
     def start(self, stopping: Callable[[], bool] = _never) -> Self:
         """Start the server and return once it answers for every model.
 
@@ -237,7 +243,7 @@ class TritonServer:
             raise
         finally:
             keeper.started()
-        self._started = _Started(process, keeper, drain, log)
+        self._started = _Started(process, keeper, drain, log, folder)
         raise_open_files_limit(process.pid)
         what = self._until_ready(process, stopping)
         if what is None:
@@ -298,12 +304,12 @@ class TritonServer:
         """Whether this very server, not another one on its port, answers for every model and on every service."""
         paths = ["/v2/health/ready", *(f"/v2/models/{quote(model)}/ready" for model in self._models)]
         try:
-            metadata = json.loads(_get(self._address(0), "/v2"))
+            metadata = json.loads(get(self._address(0), "/v2"))
             if metadata["name"] != self._id:
                 return False
             for path in paths:
-                _get(self._address(0), path)
-            _get(self._address(2), "/metrics")
+                get(self._address(0), path)
+            get(self._address(2), "/metrics")
         except (OSError, http.client.HTTPException, ValueError):
             return False
         return True
@@ -332,7 +338,7 @@ def _keeper(server_id: str, folder: Path, log: Path) -> Keeper:
         raise unable("the server's keeper cannot be started", error) from error
 
 
-def _get(address: str, path: str) -> bytes:
+def get(address: str, path: str) -> bytes:
     """The body of a 200 answer; straight to the address, whatever proxy the process environment names."""
     connection = http.client.HTTPConnection(address, timeout=_ANSWER_SECONDS)
     try:

@@ -1,0 +1,49 @@
+"""One call from its first byte to its answer: what log, metrics and traces tell of it."""
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+
+from pragmatiq_triton.gateway.errors import RequestError
+
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+
+
+@dataclass(slots=True)
+class Call:
+    """What is known of a call.
+
+    ``route`` is a path's pattern or a gRPC method, never what a caller wrote. ``status`` is HTTP's; ``code`` says what
+    went wrong, "" where nothing did. Sizes are bytes as received and sent, times are seconds.
+    """
+
+    protocol: str
+    route: str
+    request_id: str
+    caller: str = ""
+    model: str = ""
+    records: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    status: int = 200
+    code: str = ""
+    started: float = field(default_factory=monotonic)
+    queue_seconds: float = 0.0
+    model_seconds: float = 0.0
+    seconds: float = 0.0
+
+    def failed(self, error: RequestError) -> None:
+        """Take down what came instead of an answer."""
+        self.status = error.status
+        self.code = error.code
+
+
+Watcher = Callable[[Call], None]
+"""Called once a call has ended."""
+
+
+def request_id(given: str | None) -> str:
+    """The caller's request id if it is up to 128 printable ASCII characters without spaces, else one of ours."""
+    return given if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)

@@ -1,0 +1,74 @@
+"""What every protocol's handlers work with, and what they do before and after a request is read."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+
+from pragmatiq_triton.gateway.call import Call, Watcher
+from pragmatiq_triton.gateway.callers import Authentication, Open
+from pragmatiq_triton.gateway.errors import UnknownRouteError
+from pragmatiq_triton.gateway.health import Health
+from pragmatiq_triton.gateway.identity import Ensemble, Identity
+from pragmatiq_triton.gateway.inference import InferenceAnswer, InferenceRequest
+from pragmatiq_triton.gateway.outputs import outputs_of_models
+from pragmatiq_triton.gateway.scoring import Scoring
+from pragmatiq_triton.gateway.settings import Limits
+from pragmatiq_triton.gateway.statistics import Statistics
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Door:
+    """The served models, who may call them, and who looks on."""
+
+    identity: Identity
+    scoring: Scoring
+    health: Health
+    limits: Limits
+    authentication: Authentication = field(default_factory=Open)
+    statistics: Statistics = field(default_factory=Statistics)
+    watchers: Sequence[Watcher] = ()
+
+    def admit(self, call: Call, headers: Mapping[str, str], certificate_names: tuple[str, ...], address: str) -> None:
+        """Find out who calls, before anything of the request is read."""
+        call.caller = self.authentication.caller_of(headers, certificate_names, address).name
+
+    def ensemble(self, name: str, version: str = "") -> Ensemble:
+        """The ensemble of that name; :class:`UnknownRouteError` for all else, composing models among it."""
+        found = self.identity.ensembles.get(name)
+        if found is None or version not in ("", "1"):
+            raise UnknownRouteError("no such model: expected one of " + ", ".join(self.identity.ensembles))
+        return found
+
+    async def score(
+        self, call: Call, ensemble: Ensemble, documents: Sequence[bytes], outputs: Sequence[str], timeout: float | None
+    ) -> InferenceAnswer:
+        """The answer of the models to one request; ``timeout`` is the caller's, in seconds."""
+        seconds = self.limits.request_seconds if timeout is None else min(timeout, self.limits.request_seconds)
+        request = InferenceRequest(
+            ensemble=ensemble,
+            documents=documents,
+            outputs=outputs_of_models(outputs, ensemble),
+            request_id=call.request_id,
+            deadline=monotonic() + seconds,
+            caller=call.caller,
+        )
+        call.model = ensemble.name
+        call.records += len(documents)
+        answer = await self.scoring.score(request)
+        call.queue_seconds = max(call.queue_seconds, answer.queue_seconds)
+        call.model_seconds = max(call.model_seconds, answer.model_seconds)
+        return answer
+
+    def broke(self, call: Call) -> None:
+        """Log a fault of the gateway itself, from within its ``except``."""
+        logger.exception("request %s to %s failed in the gateway", call.request_id, call.route)
+
+    def ended(self, call: Call) -> None:
+        """Tell those who look on."""
+        call.seconds = monotonic() - call.started
+        self.statistics.take(call)
+        for watcher in self.watchers:
+            watcher(call)

@@ -1,0 +1,46 @@
+"""Which models are served, and what they say of themselves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pragmatiq_triton import manifest
+from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.manifest import Manifest, file_hash, read_manifest
+from pragmatiq_triton.model_folders import ensemble_names
+
+MOST_USERS = 64
+"""Users of one request to Triton: the ``max_batch_size`` of every config that export writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """What callers call: its name, and the names of its scores in their order."""
+
+    name: str
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The run behind every answer, the SHA-256 of the manifest that lists its files, and the ensembles by name."""
+
+    manifest: Manifest
+    manifest_hash: str
+    ensembles: Mapping[str, Ensemble]
+
+    @cached_property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """What every answer carries."""
+        return (("x-model-run", self.manifest.run), ("x-model-hash", self.manifest_hash))
+
+
+def read_identity(repository: Path) -> Identity:
+    """Read what ``repository`` says of itself; :class:`ArtifactError` where it says nothing."""
+    names = ensemble_names(repository)
+    if not names:
+        raise ArtifactError(f"{repository} holds no ensemble: expected what pragmatiq export wrote")
+    found = read_manifest(repository)
+    ensembles = {name: Ensemble(name, tuple(found.tasks.get(name, ()))) for name in names}
+    return Identity(found, file_hash(repository / manifest.FILE), ensembles)

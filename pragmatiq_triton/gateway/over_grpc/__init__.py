@@ -1,0 +1,1 @@
+"""gRPC: the KServe protocol's methods, read and written as bytes here."""

@@ -1,0 +1,1 @@
+"""HTTP: connections and what they may do, bodies, the KServe protocol and the plain REST one."""

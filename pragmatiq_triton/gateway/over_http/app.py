@@ -1,0 +1,207 @@
+"""The routes of the HTTP service."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from pragmatiq_triton.gateway import facts
+from pragmatiq_triton.gateway.call import Call, request_id
+from pragmatiq_triton.gateway.door import Door
+from pragmatiq_triton.gateway.errors import (
+    ModelError,
+    RequestError,
+    UnavailableError,
+    UnknownRouteError,
+    WrongMethodError,
+)
+from pragmatiq_triton.gateway.over_http import kserve, rest
+from pragmatiq_triton.gateway.over_http.exchange import (
+    DisconnectedError,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    headers_of,
+    read_body,
+    send_answer,
+)
+
+_JSON = b"application/json"
+_OCTETS = b"application/octet-stream"
+_encode = msgspec.json.Encoder().encode
+
+Body = tuple[bytes, bytes, list[tuple[bytes, bytes]]]
+"""What a handler answers: a body, its content type, further headers."""
+
+Handler = Callable[[Door, Call, Headers, Scope, Receive], Awaitable[Body]]
+ErrorBody = Callable[[RequestError, Call], bytes]
+
+
+class Endpoint:
+    """An ASGI application for one route: who calls, the handler, its answer or error, and who looks on."""
+
+    def __init__(self, door: Door, route: str, handler: Handler, error_body: ErrorBody) -> None:
+        self._door = door
+        self._route = route
+        self._handler = handler
+        self._error_body = error_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = headers_of(scope)
+        given = headers.get(b"x-request-id")
+        call = Call("http", self._route, request_id(given.decode("latin-1") if given else None))
+        status = 200
+        try:
+            self._door.admit(call, _Names(headers), scope.get("extensions", {}).get("tls_names", ()), _address(scope))
+            body, content_type, more = await self._handler(self._door, call, headers, scope, receive)
+        except DisconnectedError:
+            call.status, call.code = 499, "gone"
+            self._door.ended(call)
+            return
+        except RequestError as error:
+            status, (body, content_type, more) = error.status, self._refusal(error, call)
+        except Exception:
+            fault = ModelError(f"the request failed here; its id is {call.request_id}")
+            status, (body, content_type, more) = fault.status, self._refusal(fault, call)
+            self._door.broke(call)
+        call.sent_bytes = len(body)
+        await send_answer(send, status, body, [*self._identity(call), *more], content_type)
+        self._door.ended(call)
+
+    def _refusal(self, error: RequestError, call: Call) -> Body:
+        call.failed(error)
+        more: list[tuple[bytes, bytes]] = []
+        if error.retry_after is not None:
+            more.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
+        if error.status in (408, 413, 401):
+            more.append((b"connection", b"close"))  # what is left of the body is not read
+        if error.status == 401:
+            more.append((b"www-authenticate", b"Bearer"))
+        return self._error_body(error, call), _JSON, more
+
+    def _identity(self, call: Call) -> list[tuple[bytes, bytes]]:
+        pairs = (("x-request-id", call.request_id), *self._door.identity.headers)
+        return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in pairs]
+
+
+class _Names(dict[str, str]):
+    """Headers as text, decoded where they are asked for."""
+
+    def __init__(self, headers: Headers) -> None:
+        super().__init__()
+        self._headers = headers
+
+    def get(self, name: str, default: Any = None) -> Any:
+        found = self._headers.get(name.encode("latin-1"))
+        return default if found is None else found.decode("latin-1")
+
+
+def _address(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else ""
+
+
+async def _infer(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
+    parameters = scope["path_params"]
+    ensemble = door.ensemble(parameters["model"], parameters.get("version", ""))
+    body = await read_body(headers, receive, door.limits.max_body_bytes)
+    call.received_bytes = len(body)
+    inference = kserve.read_inference(body, headers.get(kserve.HEADER_LENGTH))
+    if inference.id and b"x-request-id" not in headers:
+        call.request_id = request_id(inference.id)
+    timeout = rest.timeout_of(headers)
+    if inference.timeout is not None:
+        timeout = min(inference.timeout / 1e6, timeout or inference.timeout / 1e6)
+    answer = await door.score(call, ensemble, inference.documents, inference.outputs, timeout)
+    content, head_length = kserve.write_answer(answer, inference, dict(door.identity.headers))
+    if head_length is None:
+        return content, _JSON, []
+    return content, _OCTETS, [(kserve.HEADER_LENGTH, b"%d" % head_length)]
+
+
+async def _score(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
+    body = await read_body(headers, receive, door.limits.max_body_bytes)
+    call.received_bytes = len(body)
+    return await rest.score(door, call, body, rest.timeout_of(headers)), _JSON, []
+
+
+async def _model(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
+    return _encode(rest.model(door)), _JSON, []
+
+
+async def _server(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
+    found = {"name": facts.SERVER, "version": rest.version(), "extensions": facts.EXTENSIONS}
+    return _encode(found), _JSON, []
+
+
+async def _metadata(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
+    return _encode(facts.metadata(_ensemble(door, scope), door.identity)), _JSON, []
+
+
+async def _config(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
+    return _encode(facts.config(_ensemble(door, scope), door.identity)), _JSON, []
+
+
+async def _live(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
+    return b"", _JSON, []
+
+
+async def _ready(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
+    if door.scoring.is_stopping or not door.health.is_ready:
+        raise UnavailableError("; ".join(f"{name}: {why}" for name, why in door.health.problems.items()) or "stopping")
+    return b"", _JSON, []
+
+
+async def _model_ready(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
+    name = _ensemble(door, scope).name
+    if door.scoring.is_stopping or not door.health.is_model_ready(name):
+        raise UnavailableError(door.health.problems.get(name, "stopping"))
+    return b"", _JSON, []
+
+
+def _ensemble(door: Door, scope: Scope) -> Any:
+    parameters = scope["path_params"]
+    return door.ensemble(parameters["model"], parameters.get("version", ""))
+
+
+def kserve_error(error: RequestError, call: Call) -> bytes:
+    """An error as KServe has it."""
+    return _encode({"error": str(error)})
+
+
+def make_app(door: Door) -> Starlette:
+    """The ASGI application."""
+
+    def route(path: str, method: str, handler: Handler, error_body: ErrorBody = kserve_error) -> Route:
+        return Route(path, Endpoint(door, path, handler, error_body), methods=[method])
+
+    routes = [
+        route("/v1/score", "POST", _score, rest.error_body),
+        route("/v1/model", "GET", _model, rest.error_body),
+        route("/v2/health/live", "GET", _live),
+    ]
+    for versions in ("", "/versions/{version}"):
+        model = "/v2/models/{model}" + versions
+        routes += [
+            route(f"{model}/infer", "POST", _infer),
+            route(f"{model}/ready", "GET", _model_ready),
+            route(f"{model}/config", "GET", _config),
+            route(model, "GET", _metadata),
+        ]
+    routes += [route("/v2/health/ready", "GET", _ready), route("/v2", "GET", _server)]
+
+    async def unknown(request: Request, error: Exception) -> Response:
+        status = getattr(error, "status_code", 404)
+        said = (
+            WrongMethodError("this path is asked in another way")
+            if status == 405
+            else UnknownRouteError("no such path")
+        )
+        return Response(_encode({"error": str(said)}), HTTPStatus(said.status), media_type="application/json")
+
+    return Starlette(routes=routes, exception_handlers={404: unknown, 405: unknown})

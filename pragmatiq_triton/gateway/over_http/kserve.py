@@ -1,0 +1,172 @@
+"""KServe's protocol, version 2, over HTTP: what is read of an inference, and how its answer is written."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pragmatiq_triton.gateway.errors import MalformedError
+from pragmatiq_triton.gateway.identity import MOST_USERS
+from pragmatiq_triton.gateway.inference import InferenceAnswer
+from pragmatiq_triton.gateway.outputs import check_outputs, output_tensors
+from pragmatiq_triton.gateway.tensors_in import MOST_PARAMETERS, REFUSED_PARAMETERS, read_bytes_tensor
+
+HEADER_LENGTH = b"inference-header-content-length"
+
+
+class _Tensor(msgspec.Struct):
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, msgspec.Raw] = {}
+    data: msgspec.Raw = msgspec.Raw()
+
+
+class _Asked(msgspec.Struct):
+    name: str
+    parameters: dict[str, msgspec.Raw] = {}
+
+
+class _Head(msgspec.Struct):
+    inputs: list[_Tensor]
+    id: str = ""
+    outputs: list[_Asked] = []
+    parameters: dict[str, msgspec.Raw] = {}
+
+
+_decode = msgspec.json.Decoder(_Head).decode
+_encode = msgspec.json.Encoder().encode
+_texts = msgspec.json.Decoder(list[str | list[str]])
+
+
+class Inference(NamedTuple):
+    """What of a request counts: its id, the records, the outputs, which of them as binary data, a time limit in µs."""
+
+    id: str
+    documents: list[bytes]
+    outputs: tuple[str, ...]
+    binary: frozenset[str]
+    timeout: int | None
+
+
+def read_inference(body: bytes, header_length: bytes | None) -> Inference:
+    """Read a body; ``header_length`` is the header of that name, where binary data follows the JSON.
+
+    Raises:
+        MalformedError: the body is no inference of one tensor ``record``, or asks for what is not done here.
+    """
+    head_size = _head_size(body, header_length)
+    try:
+        head = _decode(body[:head_size])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise MalformedError(f"expected a KServe inference request in JSON: {_short(error)}") from None
+    for parameters in (
+        head.parameters,
+        *(each.parameters for each in head.inputs[:1]),
+        *(each.parameters for each in head.outputs[:8]),
+    ):
+        _check_parameters(parameters)
+    names = check_outputs([each.name for each in head.outputs])
+    documents = _documents(head.inputs, memoryview(body)[head_size:])
+    all_binary = _is_true(head.parameters.get("binary_data_output"))
+    asked = {each.name: each.parameters.get("binary_data") for each in head.outputs}
+    binary = frozenset(name for name in names if (all_binary if asked.get(name) is None else _is_true(asked[name])))
+    return Inference(head.id, documents, names, binary, _timeout(head.parameters.get("timeout")))
+
+
+def write_answer(answer: InferenceAnswer, inference: Inference, headers: dict[str, str]) -> tuple[bytes, int | None]:
+    """The body of an answer, and the length of its JSON where binary data follow."""
+    tensors = output_tensors(answer, inference.outputs)
+    outputs: list[dict[str, Any]] = []
+    binary: list[bytes | memoryview] = []
+    for tensor in tensors:
+        described: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
+        if tensor.name in inference.binary:
+            data = tensor.raw
+            described["parameters"] = {"binary_data_size": len(data)}
+            binary.append(data)
+        else:
+            described["data"] = tensor.values()
+        outputs.append(described)
+    ensemble = answer.request.ensemble
+    head: dict[str, Any] = {"model_name": ensemble.name, "model_version": "1", "outputs": outputs}
+    if inference.id:
+        head["id"] = inference.id
+    head["parameters"] = headers
+    encoded = _encode(head)
+    return (b"".join((encoded, *binary)), len(encoded)) if binary else (encoded, None)
+
+
+def _head_size(body: bytes, header_length: bytes | None) -> int:
+    if header_length is None:
+        return len(body)
+    if not header_length.isdigit() or len(header_length) > 12 or int(header_length) > len(body):
+        raise MalformedError("inference-header-content-length: expected the length of the JSON within the body")
+    return int(header_length)
+
+
+def _documents(inputs: Sequence[_Tensor], binary: memoryview) -> list[bytes]:
+    if len(inputs) != 1 or inputs[0].name != "record":
+        raise MalformedError("inputs: expected one tensor, `record`")
+    tensor = inputs[0]
+    if tensor.datatype != "BYTES":
+        raise MalformedError("inputs[0].datatype: expected BYTES")
+    if len(tensor.shape) not in (1, 2) or tensor.shape[1:] not in ([], [1]) or not 1 <= tensor.shape[0] <= MOST_USERS:
+        raise MalformedError(f"inputs[0].shape: expected [n, 1] with n from 1 to {MOST_USERS}")
+    size = tensor.parameters.get("binary_data_size")
+    if size is None:
+        if len(binary):
+            raise MalformedError("bytes follow the JSON, but inputs[0] has no binary_data_size")
+        documents = _documents_of_json(tensor.data)
+    else:
+        documents = read_bytes_tensor(_binary(binary, size))
+    if len(documents) != tensor.shape[0]:
+        raise MalformedError(f"inputs[0]: the shape says {tensor.shape[0]} records, there are {len(documents)}")
+    return documents
+
+
+def _documents_of_json(data: msgspec.Raw) -> list[bytes]:
+    try:
+        found = _texts.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise MalformedError(
+            "inputs[0].data: expected each record as a string of JSON; POST /v1/score takes records as objects"
+        ) from None
+    flat = [text for each in found for text in (each if isinstance(each, list) else [each])]
+    return [text.encode("utf-8", "surrogatepass") for text in flat]
+
+
+def _binary(binary: memoryview, size: msgspec.Raw) -> memoryview:
+    try:
+        wanted = msgspec.json.decode(size, type=int)
+    except msgspec.DecodeError:
+        wanted = -1
+    if wanted != len(binary):
+        raise MalformedError(f"inputs[0]: binary_data_size does not fit the {len(binary)} bytes that follow the JSON")
+    return binary
+
+
+def _check_parameters(parameters: dict[str, msgspec.Raw]) -> None:
+    if len(parameters) > MOST_PARAMETERS:
+        raise MalformedError(f"parameters: expected at most {MOST_PARAMETERS}")
+    for name, reason in REFUSED_PARAMETERS.items():
+        if name in parameters and bytes(parameters[name]) not in (b"0", b'""', b"null"):
+            raise MalformedError(f"parameters: {name} is not done here: {reason}")
+
+
+def _is_true(value: msgspec.Raw | None) -> bool:
+    return value is not None and bytes(value) == b"true"
+
+
+def _timeout(value: msgspec.Raw | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        found = msgspec.json.decode(value, type=int)
+    except msgspec.DecodeError:
+        raise MalformedError("parameters: timeout: expected microseconds as a whole number") from None
+    return found if found > 0 else None
+
+
+def _short(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]

@@ -1,0 +1,131 @@
+"""One HTTP/1.1 connection of a caller: uvicorn's, with bounds on what a caller may send and on how long that takes.
+
+uvicorn bounds neither headers nor their time, nor how many pieces a body comes in. Here every state of a connection has
+a moment by which it has to be over; :func:`close_overdue` looks once a second, which costs nothing per request.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from pragmatiq_triton.gateway.errors import (
+    MalformedError,
+    RequestError,
+    SlowCallerError,
+    TooLargeError,
+    UnavailableError,
+)
+from pragmatiq_triton.gateway.settings import Limits
+
+_MOST_HEADERS = 100
+_FREE_PIECES = 1024
+_SMALLEST_PIECE = 64
+"""A body may come in 1,024 pieces of any size; if it comes in more, they hold 64 bytes on average."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """A connection within ``limits``."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: Limits,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = limits
+        self._due = math.inf
+        self._in_headers = False
+        self._header_bytes = 0
+        self._pieces = 0
+        self._body_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._due = self.loop.time() + self._limits.idle_seconds
+        if len(self.connections) > self._limits.max_connections:
+            self._end(UnavailableError("too many open connections"))
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self._in_headers:
+            self._header_bytes += len(data)
+        super().data_received(data)
+        if self._in_headers and self._header_bytes > self._limits.max_header_bytes:
+            self._end(self._headers_too_large())
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_headers = True
+        self._header_bytes = self._pieces = self._body_bytes = 0
+        self._due = self.loop.time() + self._limits.header_seconds
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        if len(self.headers) > _MOST_HEADERS:
+            raise ValueError("too many headers")  # the parser ends the connection with 400
+
+    def on_headers_complete(self) -> None:
+        self._in_headers = False
+        self._due = self.loop.time() + self._limits.body_seconds
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > self._limits.max_header_bytes:
+            raise ValueError("headers too large")
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._pieces += 1
+        self._body_bytes += len(body)
+        if self._pieces > _FREE_PIECES and self._body_bytes < _SMALLEST_PIECE * self._pieces:
+            if self._pieces == _FREE_PIECES + 1 or not self.transport.is_closing():
+                self._end(MalformedError("the body comes in pieces that are too small"))
+            return
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._due = math.inf
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self._due = self.loop.time() + self._limits.idle_seconds
+        super().on_response_complete()
+
+    def close_if_overdue(self, now: float) -> None:
+        """End the connection if its caller took too long."""
+        if now < self._due or self.transport.is_closing():
+            return
+        if self._in_headers or (self.cycle is not None and not self.cycle.response_started):
+            self._end(SlowCallerError("the request did not arrive in time"))
+        else:
+            self.transport.close()
+
+    def _end(self, error: RequestError) -> None:
+        """Answer and close, unless an answer has begun already."""
+        self._due = math.inf
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            body = b'{"error":"%b"}' % str(error).encode()
+            self.transport.write(
+                STATUS_LINE[error.status]
+                + b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+                + body
+            )
+        self.transport.close()
+
+    def _headers_too_large(self) -> RequestError:
+        return TooLargeError(f"request line and headers are larger than {self._limits.max_header_bytes:,} bytes")
+
+
+def close_overdue(connections: Iterable[Any], clock: Callable[[], float]) -> None:
+    """End the connections whose callers took too long."""
+    now = clock()
+    for connection in list(connections):
+        connection.close_if_overdue(now)

@@ -1,0 +1,56 @@
+"""From a request that has been read to its answer: a turn, the hop to Triton, and what is said of it."""
+
+import asyncio
+import itertools
+from collections.abc import Mapping
+from time import monotonic
+
+from pragmatiq_triton.gateway.admission import Admission
+from pragmatiq_triton.gateway.errors import DeadlineError, UnavailableError
+from pragmatiq_triton.gateway.inference import InferenceAnswer, InferenceRequest
+from pragmatiq_triton.gateway.triton.messages import Output, infer_request, read_infer
+from pragmatiq_triton.gateway.triton.pool import Pool
+
+
+class Scoring:
+    """Answers requests through the models behind ``pool``."""
+
+    def __init__(self, pool: Pool, admission: Admission) -> None:
+        self._pool = pool
+        self._admission = admission
+        self._tickets = itertools.count(1)
+        self.is_stopping = False
+
+    async def score(self, request: InferenceRequest) -> InferenceAnswer:
+        """The outputs that ``request`` asks of the models.
+
+        A caller that goes (this call is cancelled) takes its work along.
+
+        Raises:
+            BusyError: no room in the queue.
+            DeadlineError: no answer in time.
+            UnavailableError: the models cannot be reached, or the gateway is about to stop.
+            RefusedRecordError: a record breaks the contract.
+            ModelError: the models failed.
+        """
+        if self.is_stopping:
+            raise UnavailableError("the server is stopping")
+        try:
+            async with asyncio.timeout(request.deadline - monotonic()), self._admission.turn(request.n_bytes):
+                began = monotonic()
+                outputs = await self._ask(request)
+                return InferenceAnswer(request, outputs, began - request.started, monotonic() - began)
+        except TimeoutError:
+            raise DeadlineError(f"no answer within {request.deadline - request.started:.3g} s") from None
+
+    async def _ask(self, request: InferenceRequest) -> Mapping[str, Output]:
+        parameters: dict[str, int | str | bool] = {
+            "deadline": int(request.deadline * 1e6),
+            "ticket": next(self._tickets),
+        }
+        message = infer_request(request.ensemble.name, request.documents, request.outputs, parameters)
+        try:
+            answer = await self._pool.ask(message)
+        except OSError as error:
+            raise UnavailableError("the models cannot be reached; the server has to be started again") from error
+        return read_infer(answer)

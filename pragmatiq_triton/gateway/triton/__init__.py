@@ -1,0 +1,1 @@
+"""The hop: a fresh message to Triton over a kept connection on loopback, and what comes back."""

