@@ -28,7 +28,7 @@ from bench.serving.plot import draw
 from bench.serving.ready import seconds_to_ready
 from bench.serving.records import Crowd
 from bench.serving.report import Report
-from bench.serving.servers import OURS, UPSTREAM, Contestant, Fleet
+from bench.serving.servers import BEHIND, OURS, UPSTREAM, Contestant, Fleet
 from bench.serving.sources import Sources
 from bench.toolkits import versions
 from builder.runs import load_run
@@ -105,11 +105,19 @@ def _plan(options: Options) -> list[tuple[Cell, list[Contestant]]]:
     """Cells, each with those that are measured in turns."""
     ours = [Contestant(OURS, variant, precision) for variant in options.variants for precision in options.precisions]
     others = [Contestant(UPSTREAM, variant) for variant in options.variants] if options.vs_upstream else []
+    behind = [Contestant(BEHIND, variant) for variant in options.variants if "fp32" in options.precisions]
     cells = chosen(options.preset, options.events, options.callers)
     # The bar asks of int8 only what int8 changes: the encoding of new events.
     fp32 = [who for who in ours if who.precision == "fp32"] or ours
     return [
-        (cell, [*(fp32 if options.preset == "bar" and cell.mode != COLD else ours), *(others if cell.upstream else [])])
+        (
+            cell,
+            [
+                *(fp32 if options.preset == "bar" and cell.mode != COLD else ours),
+                *(behind if cell.behind else []),
+                *(others if cell.upstream else []),
+            ],
+        )
         for cell in cells
     ]
 

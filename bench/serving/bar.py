@@ -5,7 +5,7 @@ from statistics import median
 
 from bench.serving.cases import COLD, EMPTY, WARM
 from bench.serving.measure import Result, Results
-from bench.serving.servers import OURS, UPSTREAM, Contestant
+from bench.serving.servers import BEHIND, OURS, UPSTREAM, Contestant
 
 P50, RATE = "p50", "requests_per_second"
 READY_STRINGS = 100_000
@@ -69,6 +69,7 @@ def rows(results: Results, variants: list[str], precisions: list[str], ready_sec
         tail = [p99 / p50 for p99, p50 in zip(_values(crowded, "p99"), _values(crowded, P50), strict=True)]
         empty = _values(results.find(ours, EMPTY, 0, 1), P50)
         lines += [
+            *_gateway(results, variant),
             Row(f"{variant}: 64 callers, warm, 256 events, p99 over p50", 3, tail, at_most=True),
             Row(f"{variant}: 0 events, p50", 2.5, empty, at_most=True, unit=" ms"),
         ]
@@ -78,6 +79,20 @@ def rows(results: Results, variants: list[str], precisions: list[str], ready_sec
         lines.append(Row(f"embed over BPE, ours, cold, 1 caller, {events} events, p50", 0.8, over, at_most=True))
     ready = Row(f"ready after start, table of {READY_STRINGS:,} strings", 3, ready_seconds, at_most=True, unit=" s")
     return [*lines, ready]
+
+
+def _gateway(results: Results, variant: str) -> list[Row]:
+    """What the gateway costs, beside the same Triton without it."""
+    both = [Contestant(toolkit, variant) for toolkit in (OURS, BEHIND)]
+    single = [_values(results.find(who, WARM, 256, 1), P50) for who in both]
+    crowd = [_values(results.find(who, WARM, 256, 8), RATE) for who in both]
+    added = [through - without for through, without in zip(*single, strict=False)]
+    kept = [through / without for through, without in zip(*crowd, strict=False)]
+    what = f"{variant}: the gateway, warm, 256 events"
+    return [
+        Row(f"{what}, 1 caller, p50 added", 1, added, at_most=True, unit=" ms"),
+        Row(f"{what}, 8 callers, requests/s with over without", 0.95, kept),
+    ]
 
 
 def _over_upstream(results: Results, spec: _OverUpstream, variant: str, precision: str) -> Row:

@@ -19,7 +19,7 @@ class Cell:
     ``mode``: COLD, every history is new; WARM, each call is one newer event of a known customer; EMPTY, no events.
     Either ``callers`` that wait for their answers, or calls that arrive at random at ``share`` of the throughput that
     the same server has with 8 callers. ``upstream``: it is measured beside ours. For upstream, which remembers
-    nothing, WARM and COLD are the same work.
+    nothing, WARM and COLD are the same work. ``behind``: our Triton is also measured without the gateway.
     """
 
     mode: str
@@ -27,6 +27,7 @@ class Cell:
     callers: int = 0
     share: float = 0.0
     upstream: bool = False
+    behind: bool = False
 
     def __str__(self) -> str:
         load = f"{self.callers} caller{'s' if self.callers > 1 else ''}" if self.callers else f"Poisson {self.share:g}"
@@ -35,15 +36,21 @@ class Cell:
 
 BAR = (
     Cell(EMPTY, 0, 1),
-    Cell(WARM, 256, 1, upstream=True),
+    Cell(WARM, 256, 1, upstream=True, behind=True),
     Cell(WARM, 1085, 1, upstream=True),
-    Cell(WARM, 256, 8, upstream=True),
-    Cell(WARM, 256, 64),
+    Cell(WARM, 256, 8, upstream=True, behind=True),
+    Cell(WARM, 256, 64, behind=True),
     Cell(COLD, 256, 1, upstream=True),
     Cell(COLD, 1085, 1, upstream=True),
     Cell(COLD, 256, 8, upstream=True),
 )
-QUICK = (Cell(EMPTY, 0, 1), Cell(COLD, 16, 1), Cell(WARM, 16, 1), Cell(WARM, 16, 8), Cell(WARM, 16, share=0.5))
+QUICK = (
+    Cell(EMPTY, 0, 1),
+    Cell(COLD, 16, 1),
+    Cell(WARM, 16, 1, behind=True),
+    Cell(WARM, 16, 8),
+    Cell(WARM, 16, share=0.5),
+)
 
 
 def full(events: Iterable[int] = EVENTS, callers: Iterable[int] = CALLERS) -> tuple[Cell, ...]:

@@ -13,9 +13,8 @@ from bench.serving.analyzer import Load, analyze
 from bench.serving.cases import COLD, SHARE_OF, WARM, Cell
 from bench.serving.errors import BenchError
 from bench.serving.fetch import Program
-from bench.serving.processes import cpu_seconds
 from bench.serving.records import Book, Crowd, introductions, share_of_new_events
-from bench.serving.servers import OURS, Contestant, Endpoint, Fleet
+from bench.serving.servers import UPSTREAM, Contestant, Endpoint, Fleet
 from pragmatiq_triton.records import Record
 
 BOOK_EVENTS = 51_200
@@ -170,21 +169,21 @@ class Bench:
     def _make_known(self, n_events: int, contestants: list[Contestant]) -> None:
         """Let each of ours see what the customers sent last; upstream remembers nothing."""
         records = self._book(n_events).known()
-        for record, who in product(records, (who for who in contestants if who.toolkit == OURS)):
+        for record, who in product(records, (who for who in contestants if who.toolkit != UPSTREAM)):
             self._fleet[who].embed(record)
 
     def _introduce(self, who: Contestant, cell: Cell, records: list[Record]) -> None:
         """Cold histories of strings that are known: what an exported table of strings gives a server in production."""
-        if cell.mode == COLD and (who.toolkit, who.variant) == (OURS, "embed"):
+        if cell.mode == COLD and who.toolkit != UPSTREAM and who.variant == "embed":
             for record in introductions(records):
                 self._fleet[who].embed(record)
 
     def _measure(self, who: Contestant, cell: Cell, load: Load, records: list[Record], seconds: float) -> Sample:
         endpoint: Endpoint = self._fleet[who]
         entries = [endpoint.entry(record) for record in records]
-        before = cpu_seconds(endpoint.pid)
+        before = endpoint.cpu_seconds()
         profile = analyze(self._program, endpoint.target, load, entries, seconds, self._work / "analyzer")
-        used = cpu_seconds(endpoint.pid) - before
+        used = endpoint.cpu_seconds() - before
         return Sample(
             p50=profile.percentile(50),
             p95=profile.percentile(95),

@@ -12,21 +12,22 @@ from tritonclient.utils import InferenceServerException
 from bench.quality import pragmatiq
 from bench.serving.analyzer import Target
 from bench.serving.errors import BenchError
+from bench.serving.processes import cpu_seconds
 from bench.serving.records import to_json
 from bench.serving.repositories import without_empty_scores
 from bench.serving.sources import Sources, calibration
 from bench.serving.upstream import MODEL, upstream_server
 from pragmatiq_triton.batch import Float32
-from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_triton.embedded import ScoringServer, TritonServer
 from pragmatiq_triton.records import Record
 from pragmatiq_triton.server_flags import CLOSED_APIS
 
-OURS, UPSTREAM = "ours", "upstream"
+OURS, BEHIND, UPSTREAM = "ours", "behind the gateway", "upstream"
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who answers: ``toolkit`` is OURS or UPSTREAM."""
+    """Who answers: ``toolkit`` is OURS (through the gateway), BEHIND (our Triton, without it) or UPSTREAM."""
 
     toolkit: str
     variant: str
@@ -37,11 +38,11 @@ class Contestant:
 
 
 class Endpoint:
-    """A running server of one model that embeds records, with a client of its own."""
+    """A running server of one model that embeds records, with a client of its own; ``pids`` are its processes."""
 
-    def __init__(self, target: Target, output: str, pid: int, as_list: bool) -> None:
+    def __init__(self, target: Target, output: str, pids: Sequence[int], as_list: bool) -> None:
         self.target = target
-        self.pid = pid
+        self._pids = tuple(pids)
         self._output = output
         self._as_list = as_list
         self._client = grpc.InferenceServerClient(target.url)
@@ -60,6 +61,10 @@ class Endpoint:
         except InferenceServerException as error:
             raise BenchError(f"{self.target.model}: {error}") from error
         return np.asarray(answer, np.float32).reshape(-1)
+
+    def cpu_seconds(self) -> float:
+        """What all of the server's processes have taken."""
+        return sum(map(cpu_seconds, self._pids))
 
     def close(self) -> None:
         self._client.close()
@@ -88,8 +93,8 @@ class Fleet:
 
     def __getitem__(self, contestant: Contestant) -> Endpoint:
         if contestant not in self._running:
-            start = self._start_ours if contestant.toolkit == OURS else self._start_upstream
-            self._running[contestant] = start(contestant)
+            starts = {OURS: self._start_ours, BEHIND: self._start_behind, UPSTREAM: self._start_upstream}
+            self._running[contestant] = starts[contestant.toolkit](contestant)
             self._stack.callback(self._running[contestant].close)
         return self._running[contestant]
 
@@ -107,6 +112,13 @@ class Fleet:
         return self._repositories[key]
 
     def _start_ours(self, contestant: Contestant) -> Endpoint:
+        ports = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
+        server = ScoringServer(self.repository(contestant.variant, contestant.precision), **ports)
+        self._stack.enter_context(server)
+        pids = (server.triton.pid, server.gateway_pid)
+        return Endpoint(Target(server.grpc_url, "scoring", "record"), "embedding", pids, as_list=False)
+
+    def _start_behind(self, contestant: Contestant) -> Endpoint:
         server = serve(self.repository(contestant.variant, contestant.precision))
         self._stack.enter_context(server)
         return endpoint(server)
@@ -118,15 +130,15 @@ class Fleet:
         folder.mkdir(parents=True, exist_ok=True)
         server = upstream_server(self._sources.runs[contestant.variant], folder, self._upstream)
         self._stack.enter_context(server)
-        return Endpoint(Target(server.grpc_url, MODEL, "records_json"), "embeddings", server.pid, as_list=True)
+        return Endpoint(Target(server.grpc_url, MODEL, "records_json"), "embeddings", (server.pid,), as_list=True)
 
 
 def serve(repository: Path, extra_args: Sequence[str] = ()) -> TritonServer:
-    """A server over ``repository`` on free ports, not started yet; perf_analyzer asks for configs and statistics."""
+    """Triton over ``repository`` on free ports, not started yet; perf_analyzer asks for configs and statistics."""
     ports = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
     return TritonServer(repository, extra_args=extra_args, open_apis=CLOSED_APIS, **ports)
 
 
 def endpoint(server: TritonServer) -> Endpoint:
-    """A running server of ours, over gRPC."""
-    return Endpoint(Target(server.grpc_url, "scoring", "record"), "embedding", server.pid, as_list=False)
+    """A running Triton of ours, over gRPC."""
+    return Endpoint(Target(server.grpc_url, "scoring", "record"), "embedding", (server.pid,), as_list=False)

@@ -24,7 +24,7 @@ def metadata(ensemble: Ensemble, identity: Identity) -> dict[str, Any]:
         [{"name": name, "datatype": datatype, "shape": [-1, width]} for name, datatype, width in side]
         for side in tensors_of(ensemble, identity)
     )
-    return {"name": ensemble.name, "versions": ["1"], "platform": "ensemble", "inputs": inputs, "outputs": outputs}
+    return {"name": ensemble.name, "versions": ["1"], "platform": SERVER, "inputs": inputs, "outputs": outputs}
 
 
 def config(ensemble: Ensemble, identity: Identity) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def config(ensemble: Ensemble, identity: Identity) -> dict[str, Any]:
     )
     return {
         "name": ensemble.name,
-        "platform": "ensemble",
+        "platform": SERVER,
         "max_batch_size": MOST_USERS,
         "input": inputs,
         "output": outputs,

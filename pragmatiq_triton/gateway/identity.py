@@ -35,6 +35,11 @@ class Identity:
         """What every answer carries."""
         return (("x-model-run", self.manifest.run), ("x-model-hash", self.manifest_hash))
 
+    @cached_property
+    def parameters(self) -> dict[str, str]:
+        """The same as parameters of an answer in the KServe protocol."""
+        return {"model_run": self.manifest.run, "model_hash": self.manifest_hash}
+
 
 def read_identity(repository: Path) -> Identity:
     """Read what ``repository`` says of itself; :class:`ArtifactError` where it says nothing."""

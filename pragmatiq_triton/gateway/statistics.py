@@ -1,6 +1,7 @@
 """Triton's statistics as perf_analyzer reads them, counted here."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from pragmatiq_triton.gateway.call import Call
 
@@ -25,6 +26,21 @@ class Statistics:
     def of(self, model: str) -> Count:
         """The count of one ensemble."""
         return self.counts.setdefault(model, Count())
+
+    def described(self, model: str) -> dict[str, Any]:
+        """One ensemble's count as Triton tells it."""
+        count = self.of(model)
+        return {
+            "name": model,
+            "version": "1",
+            "inference_count": count.records,
+            "execution_count": count.requests,
+            "inference_stats": {
+                "success": {"count": count.requests, "ns": count.nanoseconds},
+                "fail": {"count": count.failed, "ns": 0},
+                "queue": {"count": count.requests, "ns": count.queue_nanoseconds},
+            },
+        }
 
     def take(self, call: Call) -> None:
         """Count a call that has ended."""

@@ -1,6 +1,6 @@
 """KServe's messages over gRPC: what is read of an inference, and how answers are written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
@@ -57,10 +57,10 @@ def read_inference(request: Any) -> Inference:
     return Inference(request.id, documents, outputs, timeout if timeout > 0 else None)
 
 
-def write_answer(answer: InferenceAnswer, inference: Inference, identity: Sequence[tuple[str, str]]) -> bytes:
+def write_answer(answer: InferenceAnswer, inference: Inference, identity: Mapping[str, str]) -> bytes:
     """A ``ModelInferResponse``; ``identity`` goes into its parameters."""
     response = pb.ModelInferResponse(model_name=answer.request.ensemble.name, model_version="1", id=inference.id)
-    for name, value in identity:
+    for name, value in identity.items():
         response.parameters[name].string_param = value
     for tensor in output_tensors(answer, inference.outputs):
         output = response.outputs.add(name=tensor.name, datatype=tensor.datatype)

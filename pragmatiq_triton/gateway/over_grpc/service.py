@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
+from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import model_config_pb2
 from tritonclient.grpc import service_pb2 as pb
 
@@ -112,7 +113,7 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
         waits = [context.time_remaining(), inference.timeout and inference.timeout / 1e6]
         timeout = min((each for each in waits if each is not None), default=None)
         answer = await self._door.score(call, ensemble, inference.documents, inference.outputs, timeout)
-        return write_answer(answer, inference, self._door.identity.headers)
+        return write_answer(answer, inference, self._door.identity.parameters)
 
     async def _live(self, call: Call, body: bytes, context: Any, metadata: dict[str, Any]) -> bytes:
         return _bytes(pb.ServerLiveResponse(live=True))
@@ -146,15 +147,7 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
         )
         response = pb.ModelStatisticsResponse()
         for name in names:
-            count = self._door.statistics.of(name)
-            found = response.model_stats.add(
-                name=name, version="1", inference_count=count.records, execution_count=count.requests
-            )
-            found.inference_stats.success.count = count.requests
-            found.inference_stats.success.ns = count.nanoseconds
-            found.inference_stats.queue.count = count.requests
-            found.inference_stats.queue.ns = count.queue_nanoseconds
-            found.inference_stats.fail.count = count.failed
+            ParseDict(self._door.statistics.described(name), response.model_stats.add())
         return _bytes(response)
 
     async def _check(self, call: Call, body: bytes, context: Any, metadata: dict[str, Any]) -> bytes:

@@ -118,7 +118,7 @@ async def _infer(door: Door, call: Call, headers: Headers, scope: Scope, receive
     if inference.timeout is not None:
         timeout = min(inference.timeout / 1e6, timeout or inference.timeout / 1e6)
     answer = await door.score(call, ensemble, inference.documents, inference.outputs, timeout)
-    content, head_length = kserve.write_answer(answer, inference, dict(door.identity.headers))
+    content, head_length = kserve.write_answer(answer, inference, door.identity.parameters)
     if head_length is None:
         return content, _JSON, []
     return content, _OCTETS, [(kserve.HEADER_LENGTH, b"%d" % head_length)]
@@ -145,6 +145,10 @@ async def _metadata(door: Door, call: Call, headers: Headers, scope: Scope, rece
 
 async def _config(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
     return _encode(facts.config(_ensemble(door, scope), door.identity)), _JSON, []
+
+
+async def _statistics(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
+    return _encode({"model_stats": [door.statistics.described(_ensemble(door, scope).name)]}), _JSON, []
 
 
 async def _live(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
@@ -191,6 +195,7 @@ def make_app(door: Door) -> Starlette:
             route(f"{model}/infer", "POST", _infer),
             route(f"{model}/ready", "GET", _model_ready),
             route(f"{model}/config", "GET", _config),
+            route(f"{model}/stats", "GET", _statistics),
             route(model, "GET", _metadata),
         ]
     routes += [route("/v2/health/ready", "GET", _ready), route("/v2", "GET", _server)]

@@ -74,7 +74,7 @@ def read_inference(body: bytes, header_length: bytes | None) -> Inference:
     return Inference(head.id, documents, names, binary, _timeout(head.parameters.get("timeout")))
 
 
-def write_answer(answer: InferenceAnswer, inference: Inference, headers: dict[str, str]) -> tuple[bytes, int | None]:
+def write_answer(answer: InferenceAnswer, inference: Inference, identity: dict[str, str]) -> tuple[bytes, int | None]:
     """The body of an answer, and the length of its JSON where binary data follow."""
     tensors = output_tensors(answer, inference.outputs)
     outputs: list[dict[str, Any]] = []
@@ -92,7 +92,7 @@ def write_answer(answer: InferenceAnswer, inference: Inference, headers: dict[st
     head: dict[str, Any] = {"model_name": ensemble.name, "model_version": "1", "outputs": outputs}
     if inference.id:
         head["id"] = inference.id
-    head["parameters"] = headers
+    head["parameters"] = identity
     encoded = _encode(head)
     return (b"".join((encoded, *binary)), len(encoded)) if binary else (encoded, None)
 
