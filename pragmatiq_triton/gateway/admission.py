@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import deque
-from types import TracebackType
-from typing import Self
+from time import monotonic
 
 from pragmatiq_triton.gateway.errors import BusyError
 from pragmatiq_triton.gateway.settings import Limits
@@ -29,12 +28,13 @@ class Admission:
         """Requests that wait for their turn."""
         return len(self._waiting)
 
-    def turn(self, n_bytes: int) -> "_Turn":
-        """An async context manager within which a request of ``n_bytes`` is under way; :class:`BusyError` at once."""
-        return _Turn(self, n_bytes)
+    async def enter(self, n_bytes: int, deadline: float) -> None:
+        """Wait for a turn of a request of ``n_bytes``; :meth:`leave` ends it.
 
-    async def enter(self, n_bytes: int) -> None:
-        """Wait for a turn."""
+        Raises:
+            BusyError: no room to wait, at once.
+            TimeoutError: no turn before ``deadline`` (``time.monotonic()``).
+        """
         limits = self._limits
         if self.under_way < limits.max_under_way and not self._waiting:
             self.under_way += 1
@@ -47,8 +47,9 @@ class Admission:
         self._waiting.append(place)
         self._waiting_bytes += n_bytes
         try:
-            await turn
-        except asyncio.CancelledError:
+            async with asyncio.timeout(deadline - monotonic()):
+                await turn
+        except BaseException:
             if turn.done() and not turn.cancelled():
                 self._next()  # the turn came at the same moment: it is another's
             else:
@@ -74,19 +75,3 @@ class Admission:
         """When there is likely room: the queue's length over the rate at which requests end."""
         estimate = self._seconds * len(self._waiting) / max(self.under_way, 1)
         return min(max(estimate, _SHORTEST_RETRY), _LONGEST_RETRY)
-
-
-class _Turn:
-    def __init__(self, admission: Admission, n_bytes: int) -> None:
-        self._admission = admission
-        self._n_bytes = n_bytes
-
-    async def __aenter__(self) -> Self:
-        await self._admission.enter(self._n_bytes)
-        self._started = asyncio.get_running_loop().time()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._admission.leave(asyncio.get_running_loop().time() - self._started)

@@ -1,5 +1,6 @@
 """One call from its first byte to its answer: what log, metrics and traces tell of it."""
 
+import itertools
 import re
 import secrets
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from time import monotonic
 from pragmatiq_triton.gateway.errors import RequestError
 
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
+_PROCESS = secrets.token_hex(8)
+_NUMBERS = itertools.count()
 
 
 @dataclass(slots=True)
@@ -46,4 +49,4 @@ Watcher = Callable[[Call], None]
 
 def request_id(given: str | None) -> str:
     """The caller's request id if it is up to 128 printable ASCII characters without spaces, else one of ours."""
-    return given if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+    return given if given and _REQUEST_ID.fullmatch(given) else f"{_PROCESS}{next(_NUMBERS):016x}"

@@ -42,15 +42,14 @@ class Health:
             await asyncio.sleep(PERIOD_SECONDS)
 
     async def _ask(self, ensemble: Ensemble) -> None:
-        deadline = int((monotonic() + ANSWER_SECONDS) * 1e6)
-        message = infer_request(ensemble.name, [_CANARY], [EMBEDDING], {"canary": True, "deadline": deadline})
+        deadline = monotonic() + ANSWER_SECONDS
+        parameters = {"canary": True, "deadline": int(deadline * 1e6)}
+        message = infer_request(ensemble.name, [_CANARY], [EMBEDDING], parameters)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                answer = await self._pool.ask(message)
-            read_infer(answer)
+            read_infer(await self._pool.ask(message, deadline))
         except TimeoutError:
             self.problems[ensemble.name] = f"no answer in {ANSWER_SECONDS:g} s"
-        except OSError:
+        except ConnectionError:
             self.problems[ensemble.name] = "Triton cannot be reached"
         except (RequestError, UnavailableError) as error:
             self.problems[ensemble.name] = str(error)

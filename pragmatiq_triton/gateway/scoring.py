@@ -1,6 +1,5 @@
 """From a request that has been read to its answer: a turn, the hop to Triton, and what is said of it."""
 
-import asyncio
 import itertools
 from collections.abc import Mapping
 from time import monotonic
@@ -36,12 +35,16 @@ class Scoring:
         if self.is_stopping:
             raise UnavailableError("the server is stopping")
         try:
-            async with asyncio.timeout(request.deadline - monotonic()), self._admission.turn(request.n_bytes):
-                began = monotonic()
+            await self._admission.enter(request.n_bytes, request.deadline)
+            began = monotonic()
+            try:
                 outputs = await self._ask(request)
-                return InferenceAnswer(request, outputs, began - request.started, monotonic() - began)
+            finally:
+                seconds = monotonic() - began
+                self._admission.leave(seconds)
         except TimeoutError:
             raise DeadlineError(f"no answer within {request.deadline - request.started:.3g} s") from None
+        return InferenceAnswer(request, outputs, began - request.started, seconds)
 
     async def _ask(self, request: InferenceRequest) -> Mapping[str, Output]:
         parameters: dict[str, int | str | bool] = {
@@ -50,7 +53,7 @@ class Scoring:
         }
         message = infer_request(request.ensemble.name, request.documents, request.outputs, parameters)
         try:
-            answer = await self._pool.ask(message)
-        except OSError as error:
+            answer = await self._pool.ask(message, request.deadline)
+        except ConnectionError as error:
             raise UnavailableError("the models cannot be reached; the server has to be started again") from error
         return read_infer(answer)

@@ -76,6 +76,7 @@ def _http_server(app: object, host: str, port: int, settings: GatewaySettings) -
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # an address is the connection's, whatever a caller says of itself
         server_header=False,
         timeout_keep_alive=int(settings.limits.idle_seconds),
         timeout_graceful_shutdown=int(settings.drain_seconds),

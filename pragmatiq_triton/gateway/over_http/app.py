@@ -1,14 +1,10 @@
 """The routes of the HTTP service."""
 
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
 from pragmatiq_triton.gateway import facts
 from pragmatiq_triton.gateway.call import Call, request_id
@@ -46,9 +42,10 @@ ErrorBody = Callable[[RequestError, Call], bytes]
 class Endpoint:
     """An ASGI application for one route: who calls, the handler, its answer or error, and who looks on."""
 
-    def __init__(self, door: Door, route: str, handler: Handler, error_body: ErrorBody) -> None:
+    def __init__(self, door: Door, route: str, method: str, handler: Handler, error_body: ErrorBody) -> None:
         self._door = door
         self._route = route
+        self._methods = {"GET": ("GET", "HEAD"), "POST": ("POST",)}.get(method)
         self._handler = handler
         self._error_body = error_body
 
@@ -58,6 +55,8 @@ class Endpoint:
         call = Call("http", self._route, request_id(given.decode("latin-1") if given else None))
         status = 200
         try:
+            if self._methods and scope["method"] not in self._methods:
+                raise WrongMethodError(f"expected {self._methods[0]}")
             self._door.admit(call, _Names(headers), scope.get("extensions", {}).get("tls_names", ()), _address(scope))
             body, content_type, more = await self._handler(self._door, call, headers, scope, receive)
         except DisconnectedError:
@@ -155,6 +154,10 @@ async def _live(door: Door, call: Call, headers: Headers, scope: Scope, receive:
     return b"", _JSON, []
 
 
+async def _unknown(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
+    raise UnknownRouteError("no such path")
+
+
 async def _ready(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
     if door.scoring.is_stopping or not door.health.is_ready:
         raise UnavailableError("; ".join(f"{name}: {why}" for name, why in door.health.problems.items()) or "stopping")
@@ -178,11 +181,11 @@ def kserve_error(error: RequestError, call: Call) -> bytes:
     return _encode({"error": str(error)})
 
 
-def make_app(door: Door) -> Starlette:
+def make_app(door: Door) -> Router:
     """The ASGI application."""
 
     def route(path: str, method: str, handler: Handler, error_body: ErrorBody = kserve_error) -> Route:
-        return Route(path, Endpoint(door, path, handler, error_body), methods=[method])
+        return Route(path, Endpoint(door, path, method, handler, error_body))
 
     routes = [
         route("/v1/score", "POST", _score, rest.error_body),
@@ -200,13 +203,5 @@ def make_app(door: Door) -> Starlette:
         ]
     routes += [route("/v2/health/ready", "GET", _ready), route("/v2", "GET", _server)]
 
-    async def unknown(request: Request, error: Exception) -> Response:
-        status = getattr(error, "status_code", 404)
-        said = (
-            WrongMethodError("this path is asked in another way")
-            if status == 405
-            else UnknownRouteError("no such path")
-        )
-        return Response(_encode({"error": str(said)}), HTTPStatus(said.status), media_type="application/json")
-
-    return Starlette(routes=routes, exception_handlers={404: unknown, 405: unknown})
+    # A Router alone: Starlette's middlewares would answer errors that an Endpoint does not let through.
+    return Router(routes, redirect_slashes=False, default=Endpoint(door, "", "", _unknown, kserve_error))

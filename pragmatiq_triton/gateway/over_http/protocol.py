@@ -7,7 +7,7 @@ a moment by which it has to be over; :func:`close_overdue` looks once a second, 
 import asyncio
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -26,6 +26,33 @@ _MOST_HEADERS = 100
 _FREE_PIECES = 1024
 _SMALLEST_PIECE = 64
 """A body may come in 1,024 pieces of any size; if it comes in more, they hold 64 bytes on average."""
+
+
+class _OneWrite:
+    """A transport on which an answer's head waits for its body: one system call, and one packet, in two's place."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if not self._head and data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n") and data[9] != ord("1"):
+            self._head = data
+            return
+        self._transport.write(self._head + data if self._head else data)
+        self._head = b""
+
+    def flush(self) -> None:
+        """Send a head that no body came after."""
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -49,7 +76,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._body_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self._one_write = _OneWrite(transport)
+        super().connection_made(cast(asyncio.Transport, self._one_write))
         self._due = self.loop.time() + self._limits.idle_seconds
         if len(self.connections) > self._limits.max_connections:
             self._end(UnavailableError("too many open connections"))
@@ -96,6 +124,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        self._one_write.flush()
         self._due = self.loop.time() + self._limits.idle_seconds
         super().on_response_complete()
 

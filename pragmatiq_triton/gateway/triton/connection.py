@@ -7,6 +7,7 @@ awaited answer. Measured per request of 40 kB: 140 µs of CPU for the whole gate
 
 import asyncio
 from collections.abc import Iterable
+from time import monotonic
 from typing import NamedTuple, cast
 
 import httptools
@@ -29,9 +30,10 @@ class LostConnectionError(ConnectionError):
 
 
 class Connection(asyncio.Protocol):
-    """Made by ``loop.create_connection(Connection, host, port)``."""
+    """Made by ``loop.create_connection(lambda: Connection(loop), host, port)``."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._waiting: asyncio.Future[TritonAnswer] | None = None
         self._head_length: int | None = None
@@ -42,15 +44,24 @@ class Connection(asyncio.Protocol):
         """Whether another request may be sent."""
         return self._transport is not None and not self._transport.is_closing() and self._waiting is None
 
-    async def ask(self, request: Iterable[bytes | memoryview]) -> TritonAnswer:
-        """Send the parts of a whole request and wait for its answer; :class:`LostConnectionError`."""
+    async def ask(self, request: Iterable[bytes | memoryview], deadline: float) -> TritonAnswer:
+        """Send the parts of a whole request and wait for its answer.
+
+        Raises:
+            LostConnectionError: the connection ended before.
+            TimeoutError: no answer before ``deadline`` (``time.monotonic()``).
+        """
         if self._transport is None or self._transport.is_closing():
             raise LostConnectionError(unanswered=True)
-        self._waiting = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[TritonAnswer] = self._loop.create_future()
+        self._waiting = waiting
+        # Cheaper than asyncio.timeout, which asks the system for the running loop time and again.
+        timer = self._loop.call_later(deadline - monotonic(), _overdue, waiting)
         self._transport.writelines(request)
         try:
-            return await self._waiting
+            return await waiting
         finally:
+            timer.cancel()
             self._waiting = None
 
     def close(self) -> None:
@@ -94,3 +105,8 @@ class Connection(asyncio.Protocol):
         self._head_length = None
         self._body: list[bytes] = []
         self._answered = False
+
+
+def _overdue(waiting: "asyncio.Future[TritonAnswer]") -> None:
+    if not waiting.done():
+        waiting.set_exception(TimeoutError())
