@@ -22,6 +22,7 @@ from bench.serving.fetch import perf_analyzer
 from bench.serving.floor import milliseconds_of_nothing
 from bench.serving.measure import Bench, Effort, Results
 from bench.serving.memory import growth, over_cache_size
+from bench.serving.neighbour import neighbour
 from bench.serving.options import Options, parse
 from bench.serving.peak import matmul_peak, mean_gflop
 from bench.serving.plot import draw
@@ -65,9 +66,11 @@ def measure(options: Options) -> Report:
     about = _about(options)
     crowd = Crowd(found.records, options.seed)
     peak = matmul_peak()
-    ready = _ready(options, found, work) if options.preset != "quick" else []
+    ready = _ready(options, found, work) if options.preset != "quick" and not options.neighbour else []
     with Fleet(found, work, upstream) as fleet:
         effort = Effort(options.seconds, options.requests, options.rounds)
+        if options.neighbour:
+            return Report(about, Results(), waits=neighbour(fleet, options.variants, crowd, options.rounds, _tell))
         bench = Bench(fleet, program, crowd, effort, work, options.seed)
         differences = {}
         for variant in options.variants if upstream else ():

@@ -31,6 +31,7 @@ class Options:
     rounds: int
     seed: int
     memory: bool
+    neighbour: bool
     customers: int
     json: Path | None
     plot: Path | None
@@ -55,6 +56,7 @@ def parse(arguments: Sequence[str] | None, description: str | None) -> Options:
     add("--rounds", type=int, help="times that each is measured (default: bar 3, others 1)")
     add("--seed", type=int, default=0, help="of the derived customers (%(default)s)")
     add("--memory", action="store_true", help="memory over many customers, and latency over the event cache's size")
+    add("--neighbour", action="store_true", help="only: the wait of small requests beside a caller with 16 MB of text")
     add("--customers", type=int, default=10_000, help="different customers of --memory (%(default)s)")
     add("--json", type=Path, help="file for every single measurement")
     add("--plot", type=Path, help="picture: latency over length and load, memory over customers")

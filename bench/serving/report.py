@@ -11,6 +11,7 @@ from rich.table import Table
 from bench.serving.bar import Row
 from bench.serving.measure import Result, Results
 from bench.serving.memory import CachePoint, Growth
+from bench.serving.neighbour import Waits
 from bench.serving.servers import UPSTREAM, Contestant
 
 MIB = 2**20
@@ -38,6 +39,7 @@ class Report:
     growth: Growth | None = None
     cache_sizes: list[CachePoint] = field(default_factory=list)
     nothing_ms: float | None = None
+    waits: list[Waits] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         cells = [
@@ -60,10 +62,14 @@ class Report:
             "nothing_ms": self.nothing_ms,
             "memory": asdict(self.growth) if self.growth else None,
             "cache_sizes": [asdict(point) for point in self.cache_sizes],
+            "waits": [{**asdict(each), "ratio": each.ratio} for each in self.waits],
         }
 
     def print(self, console: Console) -> None:
-        console.print(cells_table(self.results), *NOTES, sep="\n")
+        if self.waits:
+            console.print(waits_table(self.waits))
+        else:
+            console.print(cells_table(self.results), *NOTES, sep="\n")
         if self.bar:
             console.print(bar_table(self.bar))
         for what, largest in self.differences.items():
@@ -94,6 +100,15 @@ def cells_table(results: Results) -> Table:
             f"{result.samples[0].new_events:.0%}" if result.samples[0].new_events else "",
             *_ratios(result, results),
         )
+    return drawn
+
+
+def waits_table(waits: Sequence[Waits]) -> Table:
+    names = ("alone, p50 ms", "beside, p50 ms", "beside, worst ms", "worst over usual", "answered", "heavy one, s")
+    drawn = Table("small requests of", *names)
+    for each in waits:
+        numbers = (each.alone_p50, each.beside_p50, each.beside_worst, each.ratio)
+        drawn.add_row(str(each.who), *(f"{number:.1f}" for number in numbers), str(each.beside), f"{each.seconds:.1f}")
     return drawn
 
 

@@ -1,6 +1,6 @@
 """The servers that are compared, side by side on one machine: ours over exported runs, and upstream over the same."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,14 +53,22 @@ class Endpoint:
 
     def embed(self, record: Record) -> Float32:
         """The user embedding [dim]."""
+        return self.prepared(record)()
+
+    def prepared(self, record: Record) -> Callable[[], Float32]:
+        """The call that embeds ``record``, with its message made."""
         raw = np.array([self.entry(record).encode()], np.object_).reshape((1,) if self._as_list else (1, 1))
         tensor = grpc.InferInput(self.target.input, raw.shape, "BYTES")
         tensor.set_data_from_numpy(raw)
-        try:
-            answer = self._client.infer(self.target.model, [tensor]).as_numpy(self._output)
-        except InferenceServerException as error:
-            raise BenchError(f"{self.target.model}: {error}") from error
-        return np.asarray(answer, np.float32).reshape(-1)
+
+        def call() -> Float32:
+            try:
+                answer = self._client.infer(self.target.model, [tensor]).as_numpy(self._output)
+            except InferenceServerException as error:
+                raise BenchError(f"{self.target.model}: {error}") from error
+            return np.asarray(answer, np.float32).reshape(-1)
+
+        return call
 
     def cpu_seconds(self) -> float:
         """What all of the server's processes have taken."""
