@@ -1,16 +1,10 @@
-"""What a server's process gets beside its command: a umask, file descriptors enough, memory that is kept."""
+"""What a server's process gets beside its command: a umask, and file descriptors enough."""
 
 import resource
 from contextlib import suppress
 
 OWN_FILES_ONLY = 0o077
 """The umask: requests lie in its files, those in /dev/shm among them."""
-
-KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
-"""Environment variables of glibc: up to 128 MiB that a large request took are used again by the next one.
-
-Else each gets fresh pages, and to have 16 MB of them takes a virtual machine 30 ms, in which other requests wait.
-"""
 
 _ENOUGH = 1 << 20
 

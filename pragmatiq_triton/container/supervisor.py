@@ -14,7 +14,7 @@ from pragmatiq_triton.container.repeater import Repeater
 from pragmatiq_triton.drain import Drain
 from pragmatiq_triton.embedded.log import end_of, failure_reason
 from pragmatiq_triton.errors import ServerError
-from pragmatiq_triton.processes import KEPT_MEMORY, OWN_FILES_ONLY, raise_open_files_limit
+from pragmatiq_triton.processes import OWN_FILES_ONLY, raise_open_files_limit
 from pragmatiq_triton.stop_signals import StopSignals
 
 # For the models' last words when their requests have ended.
@@ -41,7 +41,7 @@ def supervise(command: Sequence[str], drain_seconds: float) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=KEPT_MEMORY | dict(os.environ) | drain.variables(),
+            env=os.environ | drain.variables(),
             start_new_session=True,
             umask=OWN_FILES_ONLY,
         )

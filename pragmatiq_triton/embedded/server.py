@@ -28,7 +28,7 @@ from pragmatiq_triton.fingerprints import secret
 from pragmatiq_triton.keeper.log_file import open_log
 from pragmatiq_triton.keeper.remains import make_regions_private, new_server_id, remove_of_dead_servers
 from pragmatiq_triton.model_folders import model_names
-from pragmatiq_triton.processes import KEPT_MEMORY, OWN_FILES_ONLY, raise_open_files_limit
+from pragmatiq_triton.processes import OWN_FILES_ONLY, raise_open_files_limit
 from pragmatiq_triton.server_flags import restricted_flags, server_flags
 from pragmatiq_triton.text_encoders.trust import TRUST_VARIABLE, require_trusted_repository
 
@@ -256,7 +256,7 @@ class TritonServer:
             backends = lay_out_backend(self._environment, folder)
             return subprocess.Popen(
                 self._command(way_to(self.repository, folder), backends),
-                env=KEPT_MEMORY | self._environment.variables() | self._variables | drain.variables(),
+                env=self._environment.variables() | self._variables | drain.variables(),
                 # Its models' processes import from the current folder first: in the caller's anything may lie.
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
