@@ -72,6 +72,12 @@ class StoppingError(PragmatiqError):
     exit_code = 6
 
 
+class GivenUpError(PragmatiqError):
+    """A request whose answer nobody waits for any more."""
+
+    exit_code = 6
+
+
 class ServerError(PragmatiqError):
     """A server that did not start, died, or cannot be reached."""
 

@@ -23,7 +23,7 @@ from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.model_folders import ensemble_names
 
 CANARY = "canary"
-"""The request parameter by which the models count canaries apart (:mod:`pragmatiq_triton.serving.canary`)."""
+"""The request parameter by which the models count canaries apart (:mod:`pragmatiq_triton.serving.terms`)."""
 
 TIMEOUT_SECONDS = 4.0
 

@@ -14,7 +14,7 @@ import msgspec
 
 from pragmatiq_triton.embedded.log import end_of
 from pragmatiq_triton.embedded.ports import reserve_ports
-from pragmatiq_triton.embedded.server import TritonServer, get
+from pragmatiq_triton.embedded.server import GIVEN_UP, TritonServer, get
 from pragmatiq_triton.errors import ServerError
 from pragmatiq_triton.gateway.settings import GatewaySettings, Limits, Triton
 
@@ -120,7 +120,11 @@ class ScoringServer:
         self._ports = reserve_ports(self._host, self._asked_ports)
         settings = GatewaySettings(
             repository=str(self.triton.repository),
-            triton=Triton(http=self.triton.http_url, metrics=self.triton.metrics_address),
+            triton=Triton(
+                http=self.triton.http_url,
+                metrics=self.triton.metrics_address,
+                given_up=str(self.triton.folder / GIVEN_UP),
+            ),
             host=self._host,
             http_port=self._ports[0],
             grpc_port=self._ports[1],

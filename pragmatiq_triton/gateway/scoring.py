@@ -1,5 +1,6 @@
 """From a request that has been read to its answer: a turn, the hop to Triton, and what is said of it."""
 
+import asyncio
 import itertools
 from collections.abc import Mapping
 from time import monotonic
@@ -9,14 +10,16 @@ from pragmatiq_triton.gateway.errors import DeadlineError, UnavailableError
 from pragmatiq_triton.gateway.inference import InferenceAnswer, InferenceRequest
 from pragmatiq_triton.gateway.triton.messages import Output, infer_request, read_infer
 from pragmatiq_triton.gateway.triton.pool import Pool
+from pragmatiq_triton.given_up import GivenUp
 
 
 class Scoring:
-    """Answers requests through the models behind ``pool``."""
+    """Answers requests through the models behind ``pool``; the models read on ``given_up`` whose callers are gone."""
 
-    def __init__(self, pool: Pool, admission: Admission) -> None:
+    def __init__(self, pool: Pool, admission: Admission, given_up: GivenUp = GivenUp(None)) -> None:
         self._pool = pool
-        self._admission = admission
+        self._given_up = given_up
+        self.admission = admission
         self._tickets = itertools.count(1)
         self.is_stopping = False
 
@@ -35,25 +38,26 @@ class Scoring:
         if self.is_stopping:
             raise UnavailableError("the server is stopping")
         try:
-            await self._admission.enter(request.n_bytes, request.deadline)
+            await self.admission.enter(request.n_bytes, request.deadline)
             began = monotonic()
             try:
                 outputs = await self._ask(request)
             finally:
                 seconds = monotonic() - began
-                self._admission.leave(seconds)
+                self.admission.leave(seconds)
         except TimeoutError:
             raise DeadlineError(f"no answer within {request.deadline - request.started:.3g} s") from None
         return InferenceAnswer(request, outputs, began - request.started, seconds)
 
     async def _ask(self, request: InferenceRequest) -> Mapping[str, Output]:
-        parameters: dict[str, int | str | bool] = {
-            "deadline": int(request.deadline * 1e6),
-            "ticket": next(self._tickets),
-        }
+        ticket = next(self._tickets)
+        parameters: dict[str, int | str | bool] = {"deadline": int(request.deadline * 1e6), "ticket": ticket}
         message = infer_request(request.ensemble.name, request.documents, request.outputs, parameters)
         try:
             answer = await self._pool.ask(message, request.deadline)
         except ConnectionError as error:
             raise UnavailableError("the models cannot be reached; the server has to be started again") from error
+        except (TimeoutError, asyncio.CancelledError):
+            self._given_up.write(ticket)
+            raise
         return read_infer(answer)

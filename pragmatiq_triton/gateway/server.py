@@ -21,6 +21,7 @@ from pragmatiq_triton.gateway.over_http.protocol import BoundedProtocol, close_o
 from pragmatiq_triton.gateway.scoring import Scoring
 from pragmatiq_triton.gateway.settings import GatewaySettings
 from pragmatiq_triton.gateway.triton.pool import Pool
+from pragmatiq_triton.given_up import GivenUp
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -46,7 +47,8 @@ async def run(settings: GatewaySettings) -> None:
     identity = read_identity(Path(settings.repository))
     limits = settings.limits
     pool = Pool(settings.triton.http)
-    scoring = Scoring(pool, Admission(limits))
+    board = Path(settings.triton.given_up) if settings.triton.given_up else None
+    scoring = Scoring(pool, Admission(limits), GivenUp(board, writes=True))
     door = Door(identity, scoring, Health(Pool(settings.triton.http), identity.ensembles.values()), limits)
     http = _http_server(make_app(door), settings.host, settings.http_port, settings)
     metrics = _http_server(make_metrics_app(settings.triton.metrics), settings.host, settings.metrics_port, settings)

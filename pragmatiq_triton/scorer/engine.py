@@ -12,7 +12,17 @@ from pragmatiq_triton.batch import Batch, Float32, Int64, Token, cu_seqlens
 from pragmatiq_triton.errors import NotFiniteError
 from pragmatiq_triton.finite import not_finite_rows
 from pragmatiq_triton.scorer.checks import check_event_keys, check_event_lengths, check_profiles, check_tokens
-from pragmatiq_triton.scorer.fair_queue import Chunk, Done, FairQueue, History, Job, PendingEvent, lay_out
+from pragmatiq_triton.scorer.fair_queue import (
+    Chunk,
+    Done,
+    Ended,
+    FairQueue,
+    History,
+    Job,
+    PendingEvent,
+    lay_out,
+    somebody_waits,
+)
 from pragmatiq_triton.scorer.scorer import Embeddings, Scorer
 from pragmatiq_triton.scorer.timings import Timings
 from pragmatiq_triton.vector_cache import VectorCache, as_bytes, as_numbers
@@ -47,9 +57,10 @@ class ScoringEngine:
         for worker in self._workers:
             worker.start()
 
-    def submit(self, batch: Batch, done: Done, *, counted: bool = True) -> None:
+    def submit(self, batch: Batch, done: Done, *, counted: bool = True, ended: Ended = somebody_waits) -> None:
         """Score ``batch``, whose events have keys; a worker calls ``done`` with the embeddings or what went wrong.
 
+        Once ``ended`` says why nobody waits any more, what was not begun is not done, and ``done`` gets that.
         Blocks while too much is under way. The timings are those of ``counted`` requests. Raises
         :class:`~pragmatiq_triton.errors.DataError` if ``batch`` is inconsistent or was made for another model.
         """
@@ -67,6 +78,7 @@ class ScoringEngine:
             embeddings,
             done,
             counted=counted,
+            ended=ended,
             missing=len(missing),
             users_left=batch.n_users,
             submitted=started,
@@ -124,19 +136,27 @@ class ScoringEngine:
     def _run(self) -> None:
         settle: Callable[[], None] | None = None
         while taken := self._next(settle):
-            unit, alone = taken
-            settle = self._encode(unit.events) if isinstance(unit, Chunk) else self._finish(unit, wide=alone)
+            unit, alone, dropped = taken
+            for job in dropped:
+                self._answer(job)
+            if unit is None:
+                settle = None
+            else:
+                settle = self._encode(unit.events) if isinstance(unit, Chunk) else self._finish(unit, wide=alone)
 
-    def _next(self, settle: Callable[[], None] | None) -> tuple[Chunk | History, bool] | None:
+    def _next(self, settle: Callable[[], None] | None) -> tuple[Chunk | History | None, bool, list[Job]] | None:
         """Book what the worker has done, and take what is next and whether it is all there is to do; None at the end.
 
-        In one go, so that what follows from a piece of work is done by the same worker, without waking another.
+        In one go, so that what follows from a piece of work is done by the same worker, without waking another. With it
+        come the jobs that nobody waits for any more, to be told so.
         """
         with self._lock:
             if settle:
                 settle()
                 self._busy -= 1
             while (unit := self._queue.take()) is None:
+                if dropped := self._dropped():
+                    return None, False, dropped
                 if self._closed and not self._pending and not self._busy:
                     self._work.notify_all()
                     return None
@@ -145,7 +165,17 @@ class ScoringEngine:
             if not alone:
                 self._work.notify()
             self._busy += 1
-            return unit, alone
+            return unit, alone, self._dropped()
+
+    def _dropped(self) -> list[Job]:
+        """Jobs that were just given up, with what they held let go."""
+        jobs = self._queue.dropped()
+        for job in jobs:
+            for event in job.todo:
+                del self._pending[event.key]
+            job.todo = []
+            self._release(job)
+        return jobs
 
     def _encode(self, events: list[PendingEvent]) -> Callable[[], None]:
         """Encode a chunk; what is returned hands the vectors to the requests that wait for them."""

@@ -21,6 +21,13 @@ LEAST_CHUNK_TOKENS = 128
 """A smaller chunk costs more in calls than it gains by keeping all cores at work to the end."""
 
 Done = Callable[[Embeddings | Exception], None]
+Ended = Callable[[], Exception | None]
+"""Why nobody waits for a request's answer any more; None while somebody does."""
+
+
+def somebody_waits() -> None:
+    """The :data:`Ended` of a request that is waited for however long it takes."""
+    return
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +55,7 @@ class Job:
     embeddings: Embeddings
     done: Done
     counted: bool = True
+    ended: Ended = somebody_waits
     missing: int = 0
     todo: list[PendingEvent] = field(default_factory=list)
     next_user: int = 0
@@ -95,6 +103,7 @@ class FairQueue:
         self._turns: deque[Job] = deque()
         self._waiting: defaultdict[int, deque[PendingEvent]] = defaultdict(deque)
         self._waiting_tokens = 0
+        self._dropped: list[Job] = []
 
     def __bool__(self) -> bool:
         return any(job.has_work for job in self._turns)
@@ -118,6 +127,10 @@ class FairQueue:
             job.queued = False
             if not job.has_work:
                 continue
+            if ended := job.ended():
+                job.error = ended
+                self._drop(job)
+                continue
             job.begun = job.begun or perf_counter()
             unit: Chunk | History
             if job.todo:
@@ -128,6 +141,24 @@ class FairQueue:
             self.add(job)
             return unit
         return None
+
+    def dropped(self) -> list[Job]:
+        """The jobs that nobody waits for, once each: out of the queue, and with their events that nobody needs."""
+        jobs, self._dropped = self._dropped, []
+        return jobs
+
+    def _drop(self, job: Job) -> None:
+        """Take a job's work out of what is to be done, but for events that others wait for."""
+        unneeded = []
+        for event in job.todo:
+            event.places = [place for place in event.places if place[0] is not job]
+            if not event.taken and not event.places:
+                event.taken = True
+                self._waiting_tokens -= len(event.tokens) + 1
+                unneeded.append(event)
+        job.todo = unneeded
+        job.next_user = job.batch.n_users
+        self._dropped.append(job)
 
     def _chunk(self, job: Job) -> list[PendingEvent]:
         """The job's longest events, and others' of that length where there is room."""
@@ -140,7 +171,9 @@ class FairQueue:
             self._take(job.todo.pop(), events)
         others = self._waiting[length]
         while len(events) < room and others:
-            self._take(others.popleft(), events)
+            event = others.popleft()
+            if not all(of.ended() for of, _ in event.places):
+                self._take(event, events)
         while others and others[0].taken:
             others.popleft()
         return events

@@ -12,7 +12,8 @@ import numpy as np
 from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
-from pragmatiq_triton.serving.stage import Answer, Reply, Stage, threads_of, whole_number
+from pragmatiq_triton.serving.stage import Answer, Reply, Stage, terms_of, threads_of, whole_number
+from pragmatiq_triton.serving.terms import Terms
 from pragmatiq_triton.serving.turns import TURN_SECONDS, Turns, Work
 from pragmatiq_triton.tensors import TEXT_VECTORS, Arrays, unpack_texts
 from pragmatiq_triton.text_encoders import TextEncoder, TextEncoderSpec, create_text_encoder
@@ -61,8 +62,15 @@ class TextEmbedderStage(Stage):
         cache_bytes = whole_number(parameters, "text_cache_bytes", DEFAULT_CACHE_BYTES)
         return cls(load_text_encoder(folder, parameters, trusted), cache_bytes)
 
-    def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply], *, counted: bool = True) -> None:
-        for request, reply in zip(requests, replies, strict=True):
+    def submit(
+        self,
+        requests: Sequence[Arrays],
+        replies: Sequence[Reply],
+        *,
+        counted: bool = True,
+        terms: Sequence[Terms] = (),
+    ) -> None:
+        for request, reply, its in zip(requests, replies, terms_of(requests, terms), strict=True):
             started = perf_counter()
             try:
                 one = self._look_up(request, reply)
@@ -72,7 +80,7 @@ class TextEmbedderStage(Stage):
             looked_up = perf_counter()
             if one.missing:
                 # A slow encoder is not waited for here, where requests come whose strings are known.
-                (self._turns.later if self._is_slow else self._turns.run)(self._work(one, looked_up, counted))
+                (self._turns.later if self._is_slow else self._turns.run)(self._work(one, looked_up, counted, its))
             else:
                 reply({TEXT_VECTORS: one.vectors})
             if counted:
@@ -98,7 +106,7 @@ class TextEmbedderStage(Stage):
                 missing.setdefault(texts[row], []).append((user, row))
         return _Open(reply, vectors, missing)
 
-    def _work(self, one: _Open, looked_up: float, counted: bool) -> Work:
+    def _work(self, one: _Open, looked_up: float, counted: bool, terms: Terms) -> Work:
         """Encodes what is missing, a few strings at a time, and answers."""
         answer: Answer = {TEXT_VECTORS: one.vectors}
         try:
@@ -109,6 +117,8 @@ class TextEmbedderStage(Stage):
                         one.vectors[place] = vector
                 self._is_slow = perf_counter() - started > TURN_SECONDS
                 yield
+                if ended := terms.ended():
+                    raise ended
         except UnicodeDecodeError as error:
             answer = DataError(f"texts: expected UTF-8: {error}")
         except Exception as error:

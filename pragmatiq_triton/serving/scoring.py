@@ -17,7 +17,8 @@ from pragmatiq_triton.scorer.engine import ScoringEngine
 from pragmatiq_triton.serving.counted_scores import ScoreCounts
 from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
 from pragmatiq_triton.serving.snapshot import Snapshot, SnapshotKeeper, find_snapshot
-from pragmatiq_triton.serving.stage import Reply, Stage, threads_of, whole_number
+from pragmatiq_triton.serving.stage import Reply, Stage, terms_of, threads_of, whole_number
+from pragmatiq_triton.serving.terms import Terms
 from pragmatiq_triton.tensors import EMBEDDING, SCORES, TASKS, Arrays, unpack_users
 from pragmatiq_triton.vector_cache import VectorCache
 
@@ -69,11 +70,19 @@ class ScorerStage(Stage):
             snapshot=find_snapshot(parameters),
         )
 
-    def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply], *, counted: bool = True) -> None:
-        for request, reply in zip(requests, replies, strict=True):
+    def submit(
+        self,
+        requests: Sequence[Arrays],
+        replies: Sequence[Reply],
+        *,
+        counted: bool = True,
+        terms: Sequence[Terms] = (),
+    ) -> None:
+        for request, reply, its in zip(requests, replies, terms_of(requests, terms), strict=True):
             try:
                 batch = self._batch(request)
-                self._engine.submit(batch, self._answering(batch.features, reply, counted), counted=counted)
+                done = self._answering(batch.features, reply, counted)
+                self._engine.submit(batch, done, counted=counted, ended=its.ended)
             except Exception as error:
                 reply(error)
 

@@ -13,11 +13,20 @@ import numpy as np
 import numpy.typing as npt
 
 from pragmatiq_triton.cpus import usable_cpus
-from pragmatiq_triton.errors import ConfigError, DataError, NotFiniteError, PragmatiqError, StoppingError, printable
-from pragmatiq_triton.serving.canary import is_canary
+from pragmatiq_triton.errors import (
+    ConfigError,
+    DataError,
+    GivenUpError,
+    NotFiniteError,
+    PragmatiqError,
+    StoppingError,
+    printable,
+)
+from pragmatiq_triton.given_up import GivenUp
 from pragmatiq_triton.serving.metrics import MetricsPublisher, Sample
 from pragmatiq_triton.serving.own_memory import make_own_region_private
 from pragmatiq_triton.serving.python_path import heed_python_path
+from pragmatiq_triton.serving.terms import WAITED_FOR, Terms, read_terms
 from pragmatiq_triton.tensors import Arrays
 
 logger = logging.getLogger(__name__)
@@ -44,11 +53,19 @@ class Stage(ABC):
     """How long an execution waits for what :meth:`submit` has not answered yet."""
 
     @abstractmethod
-    def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply], *, counted: bool = True) -> None:
+    def submit(
+        self,
+        requests: Sequence[Arrays],
+        replies: Sequence[Reply],
+        *,
+        counted: bool = True,
+        terms: Sequence[Terms] = (),
+    ) -> None:
         """See that each of ``replies`` is called with the answer to its request, now or later.
 
         A bad request does not touch its neighbours. The requests' memory is only there until this returns. Those of
-        health checks are not ``counted``.
+        health checks are not ``counted``. ``terms`` are the requests', if they have any: what nobody waits for any more
+        is not worked on, and is answered with :class:`GivenUpError`.
         """
 
     @abstractmethod
@@ -74,6 +91,11 @@ class Stage(ABC):
         for _ in requests:
             open_replies.acquire()
         return answers
+
+
+def terms_of(requests: Sequence[Arrays], terms: Sequence[Terms]) -> Sequence[Terms]:
+    """One for each request, whether they have any or not."""
+    return terms or [WAITED_FOR] * len(requests)
 
 
 def threads_of(parameters: dict[str, str]) -> int:
@@ -119,27 +141,33 @@ class StageModel(ABC):
             self._stage = self.load(folder, parameters)
         except PragmatiqError as error:
             raise pb_utils.TritonModelException(f"{self.name}: {error}") from None
-        self._outcomes = dict.fromkeys(("answered", "refused", "failed", "stopping", "canary"), 0)
+        self._given_up = GivenUp.of_process()
+        self._outcomes = dict.fromkeys(("answered", "refused", "failed", "stopping", "given_up", "canary"), 0)
         self._counting = threading.Lock()
         self._metrics = MetricsPublisher(pb_utils, args["model_name"], self._samples)
         self._metrics.start()
 
     def execute(self, requests: list[Any]) -> list[Any] | None:
-        canaries = [is_canary(request) for request in requests]
-        execution = _Execution(requests, canaries, self.response)
+        terms = [read_terms(request, self._given_up) for request in requests]
+        execution = _Execution(requests, [each.is_canary for each in terms], self.response)
         for counted in (True, False):
-            arrays, replies = [], []
-            for request, canary, reply in zip(requests, canaries, execution.replies, strict=True):
-                if canary is not counted:
-                    try:
-                        arrays.append(self._arrays(request))
-                    except Exception as error:
-                        reply(error)
-                    else:
-                        replies.append(reply)
+            arrays, replies, of_these = [], [], []
+            for request, its, reply in zip(requests, terms, execution.replies, strict=True):
+                if its.is_canary is counted:
+                    continue
+                if ended := its.ended():
+                    reply(ended)
+                    continue
+                try:
+                    arrays.append(self._arrays(request))
+                except Exception as error:
+                    reply(error)
+                else:
+                    replies.append(reply)
+                    of_these.append(its)
             if replies:
                 try:
-                    self._stage.submit(arrays, replies, counted=counted)
+                    self._stage.submit(arrays, replies, counted=counted, terms=of_these)
                 except Exception as error:
                     # Stages answer each request on its own; this is for those that a fault of ours left open.
                     for reply in replies:
@@ -179,6 +207,8 @@ class StageModel(ABC):
             return "refused", codes.INVALID_ARG, str(error)
         if isinstance(error, StoppingError):
             return "stopping", codes.UNAVAILABLE, str(error)
+        if isinstance(error, GivenUpError):
+            return "given_up", codes.CANCELLED, str(error)
         what = type(error).__name__
         self._pb.Logger.log_error(printable(f"{self.name}: {what}: {error}", MOST_MESSAGE_CHARACTERS))
         return "failed", codes.INTERNAL, f"internal error: {error if isinstance(error, NotFiniteError) else what}"

@@ -14,8 +14,9 @@ from pragmatiq_triton.errors import ConfigError, RecordError, StoppingError
 from pragmatiq_triton.fingerprints import Fingerprints, secret
 from pragmatiq_triton.records import RecordLimits
 from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
-from pragmatiq_triton.serving.stage import Answer, Reply, Stage, whole_number
-from pragmatiq_triton.serving.turns import Turns, Work
+from pragmatiq_triton.serving.stage import Answer, Reply, Stage, terms_of, whole_number
+from pragmatiq_triton.serving.terms import Terms
+from pragmatiq_triton.serving.turns import Turns, Work, while_waited_for
 from pragmatiq_triton.tensors import RECORD, Arrays, pack_texts, pack_users
 from pragmatiq_triton.tokenizer import Tokenizer
 from pragmatiq_triton.tokenizer.cached import CachedTokenizer
@@ -47,14 +48,21 @@ class TokenizerStage(Stage):
         """The tokenizer in ``folder``, with the limits, the features and the cache that the model's parameters set."""
         return cls(load_tokenizer(folder, parameters, cache_folder()), Drain.of_process())
 
-    def submit(self, requests: Sequence[Arrays], replies: Sequence[Reply], *, counted: bool = True) -> None:
+    def submit(
+        self,
+        requests: Sequence[Arrays],
+        replies: Sequence[Reply],
+        *,
+        counted: bool = True,
+        terms: Sequence[Terms] = (),
+    ) -> None:
         stopping = StoppingError("the server is stopping: ask another one") if self._drain else None
-        for request, reply in zip(requests, replies, strict=True):
+        for request, reply, its in zip(requests, replies, terms_of(requests, terms), strict=True):
             if stopping:
                 reply(stopping)
                 continue
             is_long = sum(map(len, request[RECORD].reshape(-1))) > LONG_BYTES
-            (self._turns.later if is_long else self._turns.run)(self._work(request, reply, counted))
+            (self._turns.later if is_long else self._turns.run)(self._work(request, reply, counted, its))
 
     def close(self) -> None:
         self._turns.close()
@@ -79,10 +87,10 @@ class TokenizerStage(Stage):
             *time_samples("stage", self._seconds, dict.fromkeys(self._seconds, self._n_requests)),
         ]
 
-    def _work(self, request: Arrays, reply: Reply, counted: bool) -> Work:
+    def _work(self, request: Arrays, reply: Reply, counted: bool, terms: Terms) -> Work:
         """Answers ``request``; whatever a record brings about stays with its request."""
         try:
-            answer: Answer = yield from self._answer(request, counted)
+            answer: Answer = yield from while_waited_for(self._answer(request, counted), terms)
         except Exception as error:
             answer = error
         reply(answer)

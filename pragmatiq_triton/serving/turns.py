@@ -3,8 +3,13 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from time import perf_counter
+from typing import TypeVar
+
+from pragmatiq_triton.serving.terms import Terms
+
+T = TypeVar("T")
 
 TURN_SECONDS = 0.005
 """How long one request's work goes on while another's waits; a piece of work that was begun is finished."""
@@ -96,6 +101,20 @@ class Turns:
                 self._state.wait()
             self._busy = True
             return self._turns.popleft()
+
+
+def while_waited_for(steps: Generator[None, None, T], terms: Terms) -> Generator[None, None, T]:
+    """The same steps and their result, as long as somebody waits for it; else :class:`GivenUpError` between two."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        yield
+        if ended := terms.ended():
+            steps.close()
+            raise ended
 
 
 def _advance(work: Work) -> bool:

@@ -26,6 +26,7 @@ from pragmatiq_triton.gateway.over_http.exchange import (
     headers_of,
     read_body,
     send_answer,
+    unless_gone,
 )
 
 _JSON = b"application/json"
@@ -57,7 +58,9 @@ class Endpoint:
         try:
             if self._methods and scope["method"] not in self._methods:
                 raise WrongMethodError(f"expected {self._methods[0]}")
-            self._door.admit(call, _Names(headers), scope.get("extensions", {}).get("tls_names", ()), _address(scope))
+            self._door.admit(
+                call, _Names(headers), scope["extensions"]["connection"].certificate_names, _address(scope)
+            )
             body, content_type, more = await self._handler(self._door, call, headers, scope, receive)
         except DisconnectedError:
             call.status, call.code = 499, "gone"
@@ -116,7 +119,8 @@ async def _infer(door: Door, call: Call, headers: Headers, scope: Scope, receive
     timeout = rest.timeout_of(headers)
     if inference.timeout is not None:
         timeout = min(inference.timeout / 1e6, timeout or inference.timeout / 1e6)
-    answer = await door.score(call, ensemble, inference.documents, inference.outputs, timeout)
+    scoring = door.score(call, ensemble, inference.documents, inference.outputs, timeout)
+    answer = await unless_gone(scope, scoring)
     content, head_length = kserve.write_answer(answer, inference, door.identity.parameters)
     if head_length is None:
         return content, _JSON, []
@@ -126,7 +130,7 @@ async def _infer(door: Door, call: Call, headers: Headers, scope: Scope, receive
 async def _score(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
     body = await read_body(headers, receive, door.limits.max_body_bytes)
     call.received_bytes = len(body)
-    return await rest.score(door, call, body, rest.timeout_of(headers)), _JSON, []
+    return await unless_gone(scope, rest.score(door, call, body, rest.timeout_of(headers))), _JSON, []
 
 
 async def _model(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:

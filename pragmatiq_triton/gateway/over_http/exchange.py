@@ -3,10 +3,11 @@
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pragmatiq_triton.gateway.errors import MalformedError, TooLargeError, UnsupportedError
 
+T = TypeVar("T")
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -74,6 +75,37 @@ def _inflate(body: bytes, most: int) -> bytes:
 
 def _too_large(most: int) -> TooLargeError:
     return TooLargeError(f"the body is larger than {most:,} bytes")
+
+
+async def unless_gone(scope: Scope, work: Awaitable[T]) -> T:
+    """What ``work`` gives; it is cancelled if the caller hangs up first.
+
+    ASGI tells of that by one more message, and to wait for it beside takes two tasks, 35 µs a request; the connection
+    itself knows it for nothing.
+
+    Raises:
+        DisconnectedError: the caller went.
+    """
+    connection = scope["extensions"]["connection"]
+    task = asyncio.current_task()
+    gone = False
+
+    def leave() -> None:
+        nonlocal gone
+        gone = True
+        if task is not None:
+            task.cancel()
+
+    connection.flow.resume_reading()  # a large body may have stopped it, and then the end is not seen either
+    connection.when_gone = leave
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if gone:
+            raise DisconnectedError from None
+        raise
+    finally:
+        connection.when_gone = None
 
 
 async def send_answer(

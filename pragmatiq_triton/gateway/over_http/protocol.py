@@ -69,6 +69,10 @@ class BoundedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
+        self.when_gone: Callable[[], None] | None = None
+        """What is to be done if the caller hangs up."""
+        self.certificate_names: tuple[str, ...] = ()
+        """Those of the client certificate, if there is one."""
         self._due = math.inf
         self._in_headers = False
         self._header_bytes = 0
@@ -82,6 +86,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.connections) > self._limits.max_connections:
             self._end(UnavailableError("too many open connections"))
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.when_gone is not None:
+            self.when_gone()
+
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
@@ -93,6 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["extensions"] = {"connection": self}  # type: ignore[dict-item]
         self._in_headers = True
         self._header_bytes = self._pieces = self._body_bytes = 0
         self._due = self.loop.time() + self._limits.header_seconds

@@ -16,6 +16,7 @@ from pragmatiq_triton.gateway.triton.messages import EMBEDDING
 
 DEFAULT_ENSEMBLE = "scoring"
 _AT_ONCE = 8
+_NO_RECORD = msgspec.Raw()
 
 
 class ScoreRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -25,7 +26,7 @@ class ScoreRequest(msgspec.Struct, forbid_unknown_fields=True):
     user embedding.
     """
 
-    record: msgspec.Raw | None = None
+    record: msgspec.Raw = _NO_RECORD
     records: list[msgspec.Raw] | None = None
     tasks: list[str] | None = None
     embedding: bool = False
@@ -42,7 +43,7 @@ async def score(door: Door, call: Call, body: bytes, timeout: float | None) -> b
     """
     asked = _read(body, door.limits.max_records)
     wanted = _ensembles(door.identity, asked.tasks)
-    if asked.record is not None:
+    if asked.record:
         found = await _score_one(door, call, bytes(asked.record), wanted, asked, timeout)
         return _encode({"request_id": call.request_id, "model": _model_of(door), **found})
     assert asked.records is not None
@@ -130,7 +131,7 @@ def _read(body: bytes, most: int) -> ScoreRequest:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         said = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]
         raise MalformedError(f'expected {{"record": {{...}}}} or {{"records": [...]}} in JSON: {said}') from None
-    if (asked.record is None) == (asked.records is None):
+    if bool(asked.record) == (asked.records is not None):
         raise MalformedError("expected either `record` or `records`")
     if asked.records is not None and len(asked.records) > most:
         raise TooLargeError(f"records: expected at most {most:,}")

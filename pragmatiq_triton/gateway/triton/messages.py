@@ -19,6 +19,7 @@ from pragmatiq_triton.gateway.errors import (
     UnavailableError,
 )
 from pragmatiq_triton.gateway.triton.connection import TritonAnswer
+from pragmatiq_triton.given_up import DEADLINE_PASSED
 
 EMBEDDING = "embedding"
 
@@ -103,6 +104,8 @@ def _refusal(answer: TritonAnswer) -> RequestError:
     except msgspec.DecodeError:
         return ModelError(f"the models answered with status {answer.status}")
     words = " ".join(_PREFIX.sub("", said, count=1).split())
+    if words.endswith(DEADLINE_PASSED):
+        return DeadlineError(words)
     if answer.status == 400:
         return RefusedRecordError(words)
     if answer.status == 503:

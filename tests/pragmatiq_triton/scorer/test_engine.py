@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pragmatiq_triton.batch import Batch, Event, Float32, Int32, Token, UserFeatures, collate, cu_seqlens
-from pragmatiq_triton.errors import DataError, NotFiniteError
+from pragmatiq_triton.errors import DataError, GivenUpError, NotFiniteError
 from pragmatiq_triton.scorer import Embeddings, Scorer, engine, fair_queue
 from pragmatiq_triton.scorer.engine import ScoringEngine
 from pragmatiq_triton.vector_cache import ENTRY_BYTES, VectorCache, as_bytes, as_numbers
@@ -524,3 +524,28 @@ def test_an_event_vector_that_is_not_finite_fails_its_own_request_and_is_not_kep
         assert cache.take(bad.event_keys, np.empty((2, scorer.dim), np.float32)).tolist() == [0]
     finally:
         tested.close()
+
+
+def test_what_nobody_waits_for_is_not_encoded_and_what_others_wait_for_is(
+    make_user: MakeUser,
+    batch_of: Callable[..., Batch],
+    make_engine: MakeEngine,
+    make_gate: Callable[[ScoringEngine], Gate],
+    expected: Callable[[Batch], Embeddings],
+) -> None:
+    tested = make_engine(threads=1)
+    first, alone, shared = (batch_of(make_user([3, 5, 4, 2, 6] * n_events, 2)) for n_events in (1, 8, 5))
+    gate = make_gate(tested)
+    before = submit(tested, first)
+    given_up = [GivenUpError("the caller has given up")]
+    dropped: list[Embeddings | Exception] = []
+    for batch in (alone, shared):
+        tested.submit(batch, dropped.append, ended=lambda: given_up[0])
+    waits = submit(tested, shared)
+    gate.open.set()
+    np.testing.assert_allclose(waits.result(60), expected(shared), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(before.result(60), expected(first), rtol=0, atol=1e-6)
+    assert dropped == given_up * 2
+    kept = set(as_bytes(alone.event_keys)) - set(as_bytes(np.concatenate([first.event_keys, shared.event_keys])))
+    vectors = np.empty((len(kept), tested._scorer.dim), np.float32)
+    assert len(kept) == len(tested.cache.take(as_numbers(b"".join(kept)), vectors)), "events of nobody were encoded"

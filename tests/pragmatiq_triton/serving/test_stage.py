@@ -18,7 +18,7 @@ class Doubling(Stage):
     def __init__(self):
         self.submitted = []
 
-    def submit(self, requests, replies, *, counted=True):
+    def submit(self, requests, replies, *, counted=True, terms=()):
         for request, reply in zip(requests, replies, strict=True):
             x = int(request["x"][0])
             self.submitted.append((x, counted))
@@ -149,7 +149,7 @@ def test_a_message_is_short_and_on_one_line(model):
 
 
 def test_a_fault_in_submitting_is_told_to_those_who_have_no_answer_yet(model, monkeypatch):
-    def submit(requests, replies, *, counted=True):
+    def submit(requests, replies, *, counted=True, terms=()):
         replies[0]({"y": np.array([1])})
         raise ValueError("a bug")
 

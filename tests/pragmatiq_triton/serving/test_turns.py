@@ -5,7 +5,9 @@ import time
 
 import pytest
 
-from pragmatiq_triton.serving.turns import MOST_AT_ONCE, TURN_SECONDS, Turns
+from pragmatiq_triton.errors import GivenUpError
+from pragmatiq_triton.serving.terms import WAITED_FOR, Terms
+from pragmatiq_triton.serving.turns import MOST_AT_ONCE, TURN_SECONDS, Turns, while_waited_for
 
 
 @pytest.fixture
@@ -99,3 +101,28 @@ def test_a_work_that_fails_harms_no_other(turns, long):
     turns.run(good())
     turns.close()
     assert (done, long.done) == ([1], ["long"])
+
+
+def test_what_nobody_waits_for_is_not_worked_on_any_further():
+    done = []
+
+    def steps():
+        for piece in range(5):
+            done.append(piece)
+            yield
+        return "an answer"
+
+    assert run_to_the_end(while_waited_for(steps(), WAITED_FOR)) == "an answer"
+    done.clear()
+    over = Terms(deadline=0.0)
+    with pytest.raises(GivenUpError, match="deadline"):
+        run_to_the_end(while_waited_for(steps(), over))
+    assert done == [0]
+
+
+def run_to_the_end(steps):
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
