@@ -4,22 +4,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pragmatiq_triton.embedded import TritonServer, find_server_environment
+from pragmatiq_triton.embedded import ScoringServer, TritonServer, find_server_environment
 from pragmatiq_triton.embedded.log import end_of
 from pragmatiq_triton.embedded.watch import watch
 from pragmatiq_triton.errors import ServerError
+from pragmatiq_triton.exposure import require_direct_exposure
 from pragmatiq_triton.stop_signals import StopSignals
 from pragmatiq_triton.verification import verify
 
 SKIP = "--skip-verification"
-_STOP_SECONDS = 30.0
+NO_GATEWAY = "--no-gateway"
 
 
 class Serving:
     """A server that is started once and ends once; it lives from :meth:`start` to :meth:`until_the_end`.
 
     ``say`` is given what the operator has to know; ``verified`` False serves a repository whatever its manifest says;
-    ``settings`` are :class:`TritonServer`'s.
+    ``gateway`` False has callers reach Triton itself; ``settings`` are :class:`ScoringServer`'s, or without a gateway
+    :class:`TritonServer`'s.
     """
 
     def __init__(
@@ -28,15 +30,20 @@ class Serving:
         signals: StopSignals,
         *,
         say: Callable[[str], None],
+        host: str = "127.0.0.1",
         server_env: Path | None = None,
         verified: bool = True,
+        gateway: bool = True,
         **settings: Any,
     ) -> None:
         self._signals = signals
         self._say = say
         self._verified = verified
         environment = find_server_environment(server_env)
-        self._server = TritonServer(repository, environment=environment, open_apis=(), **settings)
+        if not gateway:
+            require_direct_exposure(host, environment.tritonserver, NO_GATEWAY)
+        kind = ScoringServer if gateway else TritonServer
+        self._server = kind(repository, host=host, environment=environment, open_apis=(), **settings)
 
     def start(self) -> dict[str, str]:
         """The URLs of the server once it is ready; none where it is to stop before.
@@ -64,19 +71,29 @@ class Serving:
     def until_the_end(self) -> bool:
         """Wait until the server is asked to stop, and stop it; False where it was asked to do so at once.
 
-        :class:`ServerError` where it ended by itself, or has to be given up.
+        :class:`ServerError` where it ended by itself, has to be given up, or gave up calls that were under way.
         """
         try:
-            code = watch(self._server, self._signals.is_asked) if not self._signals.asked else None
-            if code is not None:
-                words = f"; its last words:\n{self._server.last_words}" if self._server.last_words else ""
-                raise ServerError(f"the server ended by itself with {end_of(code)}{words}")
-            self._say("stopping: requests under way are finished; once more ends it at once")
+            if not self._signals.asked:
+                self._watch()
+            self._say("stopping: calls under way are finished; once more ends it at once")
         finally:
-            by_itself = self._server.stop(_STOP_SECONDS, self._signals.is_at_once)
+            in_order = self._server.stop(at_once=self._signals.is_at_once)
         if self._signals.at_once:
-            self._say("ended at once: requests under way were given up")
+            self._say("ended at once: calls under way were given up")
             return False
-        if not by_itself:
-            raise ServerError(f"the server did not stop within {_STOP_SECONDS:g} s and was killed")
+        if not in_order:
+            raise ServerError("calls under way did not end in time and were given up")
         return True
+
+    def _watch(self) -> None:
+        """Return once the server is to stop; :class:`ServerError` where it has ended or has to be given up."""
+        try:
+            code = watch(self._server, self._signals.is_asked)
+        except ServerError as error:
+            # The command's last line says it too, but calls under way end first.
+            self._say(f"stopping: {error}")
+            raise
+        if code is not None:
+            words = f"; its last words:\n{self._server.last_words}" if self._server.last_words else ""
+            raise ServerError(f"Triton ended by itself with {end_of(code)}{words}")

@@ -1,9 +1,10 @@
 """Whether a server answers: a canary record goes through every ensemble, over HTTP.
 
-Readiness does not tell. Measured with Triton 2.51: when the process of a Python model has died, server, model and
-ensemble stay ready for good, nothing restarts the process, and only inference says so, a second later.
+Triton's readiness does not tell. Measured with Triton 2.51: when the process of a Python model has died, server, model
+and ensemble stay ready for good, nothing restarts the process, and only inference says so, a second later. The gateway
+sends canaries itself, every 2 seconds; its readiness is what they said last, and that is what it is asked for.
 
-Runs as a container's health check, so this module imports nothing but the standard library and is quick to start.
+Imports nothing but the standard library and is quick to start: a health check may run it.
 """
 
 import json
@@ -11,7 +12,7 @@ import re
 import sys
 import threading
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import Enum
 from http.client import HTTPConnection, HTTPException
 from math import isfinite
@@ -21,6 +22,9 @@ from typing import NamedTuple
 
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.model_folders import ensemble_names
+
+SERVER = "pragmatiq-triton"
+"""The name that the gateway gives itself in a server's metadata."""
 
 CANARY = "canary"
 """The request parameter by which the models count canaries apart (:mod:`pragmatiq_triton.serving.terms`)."""
@@ -73,8 +77,8 @@ def probe(
 ) -> list[Verdict]:
     """Send a canary through each of ``ensembles`` of the server at ``address`` (``host:port``, HTTP), all at once.
 
-    Returns within ``timeout`` seconds, but for half a second to ask ``metrics_address`` which models have requests
-    waiting where an answer did not come.
+    A gateway is asked for the readiness of each instead. Returns within ``timeout`` seconds, but for half a second to
+    ask ``metrics_address`` which models have requests waiting where an answer did not come.
     """
     found: dict[str, Verdict] = {}
 
@@ -88,17 +92,32 @@ def probe(
     for thread in threads:
         thread.join()
     verdicts = [found[ensemble] for ensemble in ensembles]
-    if metrics_address and any(verdict.state is State.SILENT for verdict in verdicts):
-        waiting = [model for model in _waiting_for(metrics_address) if model not in ensembles]
-        return [_located(verdict, waiting) for verdict in verdicts]
-    return verdicts
+    return located(verdicts, metrics_address, ensembles) if metrics_address else verdicts
+
+
+def located(verdicts: Sequence[Verdict], metrics_address: str, ensembles: Collection[str]) -> list[Verdict]:
+    """The verdicts with the models that have requests waiting in an ensemble's place, where no answer came."""
+    if not any(verdict.state is State.SILENT for verdict in verdicts):
+        return list(verdicts)
+    waiting = [model for model in _waiting_for(metrics_address) if model not in ensembles]
+    return [_located(verdict, waiting) for verdict in verdicts]
+
+
+def dead_process(words: str) -> tuple[str, str] | None:
+    """The model whose process has ended and Triton's sentence on it, if that is what ``words`` of a server say."""
+    dead = _DEAD.search(words)
+    return (dead[1], dead[0]) if dead else None
 
 
 def _ask(address: str, ensemble: str, timeout: float) -> Verdict:
     started = perf_counter()
     try:
-        status, body = _call(address, "POST", f"/v2/models/{ensemble}/infer", timeout, _BODY)
-        state, where, problem = _judge(ensemble, status, body)
+        if _is_gateway(address, timeout):
+            status, body = _call(address, "GET", f"/v2/models/{ensemble}/ready", timeout)
+            state, where, problem = _judge_readiness(ensemble, status, body)
+        else:
+            status, body = _call(address, "POST", f"/v2/models/{ensemble}/infer", timeout, _BODY)
+            state, where, problem = _judge(ensemble, status, body)
     except TimeoutError:
         state, where, problem = State.SILENT, ensemble, f"no answer in {timeout:g} s"
     except (OSError, HTTPException, UnicodeError) as error:
@@ -118,9 +137,30 @@ def _judge(ensemble: str, status: int, body: str) -> tuple[State, str, str]:
         words = " ".join(answer["error"].removeprefix(f"in ensemble '{ensemble}', ").split())
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return State.FAILED, ensemble, f"HTTP {status} with what is no answer of Triton's: {body[:100]!r}"
-    if dead := _DEAD.search(words):
-        return State.DEAD, dead[1], dead[0]
+    if dead := dead_process(words):
+        return State.DEAD, *dead
     return State.FAILED, ensemble, f"HTTP {status}: {words}"
+
+
+def _is_gateway(address: str, timeout: float) -> bool:
+    status, body = _call(address, "GET", "/v2", timeout)
+    try:
+        return bool(status == 200 and json.loads(body)["name"] == SERVER)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _judge_readiness(ensemble: str, status: int, body: str) -> tuple[State, str, str]:
+    """State, place and problem that the gateway's readiness tells of: ``PLACE: PROBLEM``, or why it is about to end."""
+    if status == 200:
+        return State.HEALTHY, ensemble, ""
+    try:
+        words = str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return State.FAILED, ensemble, f"HTTP {status}: {body[:100]!r}"
+    if dead := dead_process(words):
+        return State.DEAD, *dead
+    return State.FAILED, ensemble, words.removeprefix(f"{ensemble}: ")
 
 
 def _waiting_for(metrics_address: str) -> list[str]:

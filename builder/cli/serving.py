@@ -79,6 +79,14 @@ def serve(
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 opens the server to the network.")
     ] = "127.0.0.1",
+    no_gateway: Annotated[
+        bool,
+        typer.Option(
+            "--no-gateway",
+            help="Have callers reach Triton itself, for benches and tests. Nothing then checks requests, limits "
+            "callers or closes the inner models; refused off loopback for a Triton older than 2.59 (25.07).",
+        ),
+    ] = False,
     server_env: ServerEnv = None,
     cache_folder: Annotated[
         Path | None,
@@ -108,18 +116,21 @@ def serve(
     trust_remote_code: TrustRemoteCode = False,
     json: Json = False,
 ) -> None:
-    """Serve a model repository on the embedded Triton until Ctrl-C; prints its URLs once every model is ready.
+    """Serve a model repository until Ctrl-C: a gateway that callers reach, and the embedded Triton behind it.
+
+    Prints the gateway's URLs once every model answers. Triton itself listens on 127.0.0.1, on ports of its own choice.
 
     Before the start every file is held against the hash in manifest.json; a changed, missing or foreign one ends the
     command with 4. In a config.pbtxt parameters and instance counts may be changed, and are told.
 
-    TERM, INT and HUP (unless nohup has it ignored) stop it, exit code 0: new requests are refused, those under way
-    finished. A second one ends it at once and gives them up, exit code 130. However it ends, kill -9 included, its
-    server ends with it.
+    TERM, INT and HUP (unless nohup has it ignored) stop it, exit code 0: new calls are refused, those under way
+    finished, 30 seconds at most. A second one ends it at once and gives them up, exit code 130. However it ends,
+    kill -9 included, its server ends with it.
 
-    Every 3 seconds a record without events goes through each ensemble. Where that shows that a model's process is
-    dead, which Triton does not mend and readiness does not tell, the server is stopped and the command ends with 6.
-    Slow answers are no death; 10 in a row that fail, or have not come after 30 seconds each, are.
+    Every 2 seconds a record without events goes through each ensemble. Where that shows that a model's process is
+    dead, which Triton does not mend and its readiness does not tell, or where Triton or the gateway has ended, the
+    server is stopped and the command ends with 6. Slow answers are no death; 10 in a row that fail, or have not come
+    after 30 seconds each, are.
     """
     from builder.serve import Serving
     from pragmatiq_triton.stop_signals import StopSignals
@@ -138,6 +149,7 @@ def serve(
             cache_folder=cache_folder,
             log_file=log_file,
             verified=not skip_verification,
+            gateway=not no_gateway,
             trust_remote_code=trust_remote_code,
         )
         urls = serving.start()

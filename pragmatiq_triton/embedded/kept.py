@@ -21,8 +21,9 @@ _RUN = (
 class Keeper:
     """A process that reads a server's output and removes what is left of the server when this process ends.
 
-    ``server_id`` has to stand in the command line of the server and of its models' processes. ``output`` is what the
-    server's standard output and error have to be; close it with :meth:`started` once the server has it.
+    ``server_id`` has to stand in the command line of Triton, of its models' processes and of the gateway. ``output`` is
+    what Triton's standard output and error have to be; close it with :meth:`started` once Triton has it.
+    ``gateway_output`` is the gateway's; it stays open until :meth:`finish`.
     """
 
     def __init__(self, server_id: str, folder: Path, log: Path) -> None:
@@ -31,24 +32,27 @@ class Keeper:
         self._folder = folder
         lock = _above_standard(claim(self._id, folder))
         read, self.output = map(_above_standard, os.pipe())
+        read_gateway, self.gateway_output = map(_above_standard, os.pipe())
+        given = (read, read_gateway, lock)
         try:
-            words = [self._id, str(folder), str(log), str(read), str(lock)]
+            words = [self._id, str(folder), str(log), *map(str, given)]
             # Nothing of the process environment or of the current folder decides what runs here.
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _RUN, *words],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                pass_fds=(read, lock),
+                pass_fds=given,
                 start_new_session=True,
             )
         except OSError:
             self.started()
+            os.close(self.gateway_output)
             remove(self._id, folder)
             raise
         finally:
-            os.close(read)
-            os.close(lock)
+            for descriptor in given:
+                os.close(descriptor)
 
     def started(self) -> None:
         """Let go of ``output``: the server and its models' processes alone hold it now."""
@@ -57,7 +61,8 @@ class Keeper:
 
     def finish(self) -> str:
         """Have what is left of the server killed and removed; its last lines."""
-        assert self._process.stdin is not None
+        with suppress(OSError):
+            os.close(self.gateway_output)
         try:
             last, _ = self._process.communicate(timeout=_FINISH_SECONDS)
         except subprocess.TimeoutExpired:

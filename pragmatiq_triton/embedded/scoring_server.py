@@ -1,26 +1,30 @@
 """The whole server: Triton on loopback, and the gateway in front of it that callers reach."""
 
-import http.client
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
-
+from pragmatiq_triton.embedded.gateway_process import GatewayProcess, require_gateway
+from pragmatiq_triton.embedded.kept import unable
 from pragmatiq_triton.embedded.log import end_of
 from pragmatiq_triton.embedded.ports import reserve_ports
-from pragmatiq_triton.embedded.server import GIVEN_UP, TritonServer, get
+from pragmatiq_triton.embedded.server import GIVEN_UP, TritonServer
 from pragmatiq_triton.errors import ServerError
+from pragmatiq_triton.gateway.identity import read_identity
+from pragmatiq_triton.gateway.owner import Report
 from pragmatiq_triton.gateway.settings import GatewaySettings, Limits, Triton
+from pragmatiq_triton.keeper.__main__ import GATEWAY_PREFIX
+from pragmatiq_triton.probe import State
+
+DRAIN_SECONDS = 30.0
 
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.05
-_STOP_SECONDS = 35.0
+_LAST_SECONDS = 15.0
+"""What the gateway may take beside that, for answers to be read."""
+_LAST_WORDS = 5
 
 
 def _never() -> bool:
@@ -30,15 +34,23 @@ def _never() -> bool:
 class ScoringServer:
     """A model repository served through the gateway, as a context manager.
 
+    When this process ends in whatever way, SIGKILL included, Triton, its models' processes and the gateway are killed.
+
+        with ScoringServer(repository, http_port=0, grpc_port=0, metrics_port=0) as server:
+            print(server.http_url)
+
     Args:
         repository: what ``pragmatiq export`` wrote.
         http_port, grpc_port, metrics_port: the gateway's; 0 means any free port.
         host: IPv4 address that all three listen on. Triton itself listens on 127.0.0.1 alone, on free ports.
         limits: what one request may be, and how much may be under way.
+        drain_seconds: how long calls under way have to end once the server is told to stop.
         settings: further arguments of :class:`TritonServer`.
 
     Raises:
-        ServerError: on start, when Triton or the gateway dies or is not ready in time.
+        ArtifactError: the repository holds no ensemble, or has no manifest.
+        MissingDependencyError: no complete server environment, or this Python lacks what the gateway needs.
+        ServerError: on start, when Triton or the gateway dies or is not ready in time, or a port is taken.
     """
 
     def __init__(
@@ -50,15 +62,20 @@ class ScoringServer:
         metrics_port: int = 8002,
         host: str = "127.0.0.1",
         limits: Limits | None = None,
+        drain_seconds: float = DRAIN_SECONDS,
         **settings: Any,
     ) -> None:
         settings.setdefault("open_apis", ())
         self.triton = TritonServer(repository, http_port=0, grpc_port=0, metrics_port=0, **settings)
-        self._asked_ports = (http_port, grpc_port, metrics_port)
-        self._ports = list(self._asked_ports)
+        self.repository = self.triton.repository
+        read_identity(self.repository)
+        require_gateway()
+        self._ports = (http_port, grpc_port, metrics_port)
+        self._bound = self._ports
         self._host = host
         self._limits = limits or Limits()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._drain_seconds = drain_seconds
+        self._gateway: GatewayProcess | None = None
 
     @property
     def http_url(self) -> str:
@@ -76,33 +93,70 @@ class ScoringServer:
         return f"http://{self._address(2)}/metrics"
 
     @property
+    def log_path(self) -> Path:
+        """The file that holds what Triton and the gateway say; the half before it is ``.1``."""
+        return self.triton.log_path
+
+    @property
+    def last_words(self) -> str:
+        """The last lines of its log, once Triton has ended by itself."""
+        return self.triton.last_words
+
+    @property
     def gateway_pid(self) -> int:
         """Process id of the gateway."""
-        if self._process is None:
-            raise ServerError("the server is not running: call start() or use it as a context manager")
-        return self._process.pid
+        return self._running().process.pid
 
     def start(self, stopping: Callable[[], bool] = _never) -> Self:
-        """Start both and return once the gateway answers for every model."""
+        """Start both and return once the gateway has had an answer from every ensemble.
+
+        :class:`ServerError` soon after ``stopping`` answers true, too.
+        """
+        # Before the models are loaded, which takes its time.
+        reserve_ports(self._host, self._ports)
         self.triton.start(stopping)
         try:
-            self._start_gateway(stopping)
+            self._bound = self._start_gateway(stopping)
         except BaseException:
-            self.stop()
+            self.stop(0)
             raise
         return self
 
-    def stop(self) -> None:
-        """Let calls under way end, then stop the gateway and Triton."""
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
-        self.triton.stop()
+    def stop(self, timeout: float | None = None, at_once: Callable[[], bool] = _never) -> bool:
+        """Refuse new calls, let those under way end, then stop the gateway and Triton.
+
+        What has not ended after ``timeout`` seconds (the calls' time and some), or once ``at_once`` answers true, is
+        killed. Whether every call was answered and both stopped by themselves.
+        """
+        in_order = self._stop_gateway(timeout, at_once)
+        return self.triton.stop(at_once=at_once) and in_order
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Block until Triton ends by itself or by a signal; its exit code (negative: the signal).
+
+        The gateway has then told its callers that there is no model, and has stopped. None where all still runs after
+        ``timeout`` seconds.
+
+        Raises:
+            ServerError: the gateway has ended by itself, or has not said anything for a minute.
+        """
+        gateway = self._running()
+        give_up = None if timeout is None else time.monotonic() + timeout
+        while self.triton.poll() is None:
+            if (code := gateway.process.poll()) is not None:
+                raise ServerError(f"the gateway ended by itself with {end_of(code)}")
+            gateway.report()
+            if gateway.silent_seconds > _START_SECONDS:
+                raise ServerError(f"the gateway has not answered for {_START_SECONDS:g} s")
+            if give_up is not None and time.monotonic() >= give_up:
+                return None
+            time.sleep(_POLL_SECONDS)
+        self._stop_gateway(None, _never)
+        return self.triton.wait()
+
+    def report(self) -> Report | None:
+        """What the gateway said last of its models."""
+        return self._running().report()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -114,12 +168,16 @@ class ScoringServer:
 
     def _address(self, service: int) -> str:
         host = "127.0.0.1" if self._host == "0.0.0.0" else self._host
-        return f"{host}:{self._ports[service]}"
+        return f"{host}:{self._bound[service]}"
 
-    def _start_gateway(self, stopping: Callable[[], bool]) -> None:
-        self._ports = reserve_ports(self._host, self._asked_ports)
+    def _running(self) -> GatewayProcess:
+        if self._gateway is None:
+            raise ServerError("the server is not running: call start() or use it as a context manager")
+        return self._gateway
+
+    def _start_gateway(self, stopping: Callable[[], bool]) -> tuple[int, int, int]:
         settings = GatewaySettings(
-            repository=str(self.triton.repository),
+            repository=str(self.repository),
             triton=Triton(
                 http=self.triton.http_url,
                 metrics=self.triton.metrics_address,
@@ -129,26 +187,41 @@ class ScoringServer:
             http_port=self._ports[0],
             grpc_port=self._ports[1],
             metrics_port=self._ports[2],
+            drain_seconds=self._drain_seconds,
             limits=self._limits,
         )
-        file = self.triton.folder / "gateway.json"
-        file.touch(0o600)
-        file.write_bytes(msgspec.json.encode(settings))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pragmatiq_triton.gateway", str(file)],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        try:
+            self._gateway = GatewayProcess(
+                settings, self.triton.server_id, self.triton.folder, self.triton.gateway_output
+            )
+        except OSError as error:
+            raise unable("the gateway cannot be started", error) from error
         deadline = time.monotonic() + _START_SECONDS
-        while not self._is_ready():
-            if (code := self._process.poll()) is not None:
-                raise ServerError(f"the gateway ended with {end_of(code)}")
-            if stopping() or time.monotonic() >= deadline:
-                raise ServerError(f"the gateway was not ready in {_START_SECONDS:g} s")
+        while True:
+            report = self._gateway.report()
+            bad = [each for each in report.verdicts if each.state is not State.HEALTHY] if report else []
+            if report and not bad:
+                return report.ports
+            if (code := self._gateway.process.poll()) is not None:
+                self.triton.stop()
+                words = "\n".join(_of_gateway(self.triton.log_tail))
+                raise ServerError(f"the gateway ended with {end_of(code)}" + (f":\n{words}" if words else ""))
+            if stopping():
+                raise ServerError("the gateway was told to stop before it was ready")
+            if time.monotonic() >= deadline:
+                why = f": {bad[0]}" if bad else ""
+                raise ServerError(f"the gateway was not ready in {_START_SECONDS:g} s{why}")
             time.sleep(_POLL_SECONDS)
 
-    def _is_ready(self) -> bool:
-        with suppress(OSError, http.client.HTTPException):
-            get(self._address(0), "/v2/health/ready")
+    def _stop_gateway(self, timeout: float | None, at_once: Callable[[], bool]) -> bool:
+        if self._gateway is None:
             return True
-        return False
+        gateway, self._gateway = self._gateway, None
+        return gateway.stop(self._drain_seconds + _LAST_SECONDS if timeout is None else timeout, at_once) == 0
+
+
+def _of_gateway(log: str) -> list[str]:
+    """The last lines of the gateway's in a log; of an error that it had foreseen, that alone."""
+    prefix = GATEWAY_PREFIX.decode()
+    lines = [line.removeprefix(prefix) for line in log.splitlines() if line.startswith(prefix)][-_LAST_WORDS:]
+    return [lines[-1].removeprefix("error: ")] if lines and lines[-1].startswith("error: ") else lines

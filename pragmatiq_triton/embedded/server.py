@@ -143,6 +143,16 @@ class TritonServer:
         return self._address(2)
 
     @property
+    def server_id(self) -> str:
+        """What stands in the command lines of all its processes."""
+        return self._id
+
+    @property
+    def gateway_output(self) -> int:
+        """The descriptor of what a gateway says; it goes into the server's log."""
+        return self._running().keeper.gateway_output
+
+    @property
     def pid(self) -> int:
         """Process id of ``tritonserver``; ServerError when it does not run."""
         return self._running().process.pid
@@ -202,6 +212,10 @@ class TritonServer:
         self._clear()
         return by_itself
 
+    def poll(self) -> int | None:
+        """The exit code of a server that has ended (negative: the signal), before :meth:`wait` clears up behind it."""
+        return self._running().process.poll()
+
     def wait(self, timeout: float | None = None) -> int | None:
         """Block until the server ends by itself or by a signal; its exit code (negative: the signal).
 
@@ -216,6 +230,9 @@ class TritonServer:
 
     last_words = ""
     """The last five lines of its log, once it has ended by itself."""
+
+    log_tail = ""
+    """The last lines of its log, a thousand at most, once it has ended."""
 
     def __enter__(self) -> Self:
         return self.start()
@@ -327,9 +344,9 @@ class TritonServer:
         self._started = None
         with suppress(ProcessLookupError):
             os.killpg(started.process.pid, signal.SIGKILL)
-        last = started.keeper.finish()
+        self.log_tail = started.keeper.finish()
         started.process.wait()
-        return last
+        return self.log_tail
 
 
 def _keeper(server_id: str, folder: Path, log: Path) -> Keeper:

@@ -1,12 +1,15 @@
-"""Waiting for a server's end while a canary says every few seconds whether its models still answer."""
+"""Waiting for a server's end while canaries say every few seconds whether its models still answer."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
+from pragmatiq_triton.embedded.scoring_server import ScoringServer
 from pragmatiq_triton.embedded.server import TritonServer
 from pragmatiq_triton.errors import ServerError
+from pragmatiq_triton.gateway.owner import Report
 from pragmatiq_triton.model_folders import ensemble_names
-from pragmatiq_triton.probe import State, Verdict, probe
+from pragmatiq_triton.probe import State, Verdict, located, probe
 
 PERIOD_SECONDS = 3.0
 ANSWER_SECONDS = 30.0
@@ -17,51 +20,92 @@ server is slow, not dead."""
 _LOOK_SECONDS = 0.1
 
 
-def watch(server: TritonServer, stopping: Callable[[], bool] = lambda: False) -> int | None:
-    """Block until ``server`` ends; its exit code, as :meth:`TritonServer.wait` gives it.
+class Patience:
+    """When to give a server up, by what its canaries say."""
 
-    None soon after ``stopping`` answers true. Raises :class:`ServerError`, which names the model and says what to do,
-    while the server still runs: at once when the process of a model has died, and after ``PATIENCE`` canaries in a row
-    that went wrong otherwise.
-    """
-    ensembles = ensemble_names(server.repository)
-    in_a_row = 0
-    while True:
-        code = _ended(server, stopping)
-        if code is not None or stopping():
-            return code
-        bad = [verdict for verdict in _asked(server, ensembles, stopping) if verdict.state is not State.HEALTHY]
+    def __init__(self) -> None:
+        self._in_a_row = 0
+        self._rounds = 0
+
+    def take(self, verdicts: Sequence[Verdict]) -> None:
+        """Look at a whole round of canaries.
+
+        Raises:
+            ServerError: at once when the process of a model has died, and after ``PATIENCE`` rounds in a row that went
+                wrong otherwise; the message names the model and says what to do.
+        """
+        bad = [verdict for verdict in verdicts if verdict.state is not State.HEALTHY]
         if dead := [verdict for verdict in bad if verdict.state is State.DEAD]:
             raise ServerError(
                 f"{dead[0]}, and nothing would start it again: serve the repository anew; where this comes back, the "
                 "kernel's log (dmesg) says whether the process was killed for memory"
             )
-        in_a_row = in_a_row + 1 if bad else 0
-        if in_a_row == PATIENCE:
+        self._in_a_row = self._in_a_row + 1 if bad else 0
+        if self._in_a_row == PATIENCE:
             raise ServerError(
                 f"{bad[0]}, {PATIENCE} times in a row: serve the repository anew; where this comes back, let fewer "
                 "requests come at once or give the server more cores"
             )
 
+    def take_report(self, report: Report | None, metrics_address: str) -> None:
+        """The same for what a gateway said last; a round counts once, and a death shows before its round has ended."""
+        if report is None:
+            return
+        is_new = report.rounds != self._rounds
+        if is_new or any(verdict.state is State.DEAD for verdict in report.verdicts):
+            self._rounds = report.rounds
+            ensembles = [verdict.ensemble for verdict in report.verdicts]
+            self.take(located(report.verdicts, metrics_address, ensembles))
 
-def _ended(server: TritonServer, stopping: Callable[[], bool]) -> int | None:
-    """The exit code if the server ends within a period; None soon after ``stopping`` answers true."""
-    for _ in range(round(PERIOD_SECONDS / _LOOK_SECONDS)):
+
+def watch(server: ScoringServer | TritonServer, stopping: Callable[[], bool] = lambda: False) -> int | None:
+    """Block until ``server`` ends; its exit code, as its ``wait`` gives it.
+
+    None soon after ``stopping`` answers true. Raises :class:`ServerError` while the server still runs where it has to
+    be given up (:class:`Patience`), or where its gateway has ended.
+    """
+    patience = Patience()
+    if isinstance(server, ScoringServer):
+
+        def look() -> None:
+            patience.take_report(server.report(), server.triton.metrics_address)
+    else:
+        canaries = _Canaries(server)
+
+        def look() -> None:
+            if (verdicts := canaries.answered()) is not None:
+                patience.take(verdicts)
+
+    while not stopping():
         code = server.wait(_LOOK_SECONDS)
-        if code is not None or stopping():
+        if code is not None:
             return code
+        look()
     return None
 
 
-def _asked(server: TritonServer, ensembles: Sequence[str], stopping: Callable[[], bool]) -> Sequence[Verdict]:
-    """A canary's verdicts; none soon after ``stopping`` answers true."""
-    found: list[Verdict] = []
+class _Canaries:
+    """Canaries of our own, for a server that has no gateway to send them."""
 
-    def ask() -> None:
-        found.extend(probe(server.http_url, ensembles, ANSWER_SECONDS, server.metrics_address))
+    def __init__(self, server: TritonServer) -> None:
+        self._server = server
+        self._ensembles = ensemble_names(server.repository)
+        self._found: list[Verdict] = []
+        self._due = time.monotonic() + PERIOD_SECONDS
+        self._thread: threading.Thread | None = None
 
-    thread = threading.Thread(target=ask, name="canaries", daemon=True)
-    thread.start()
-    while thread.is_alive() and not stopping():
-        thread.join(_LOOK_SECONDS)
-    return found if not thread.is_alive() else []
+    def answered(self) -> Sequence[Verdict] | None:
+        """The verdicts of a round that has ended since, if one has; never waits."""
+        if self._thread is None:
+            if time.monotonic() >= self._due:
+                self._thread = threading.Thread(target=self._ask, name="canaries", daemon=True)
+                self._thread.start()
+            return None
+        if self._thread.is_alive():
+            return None
+        self._thread = None
+        self._due = time.monotonic() + PERIOD_SECONDS
+        return self._found
+
+    def _ask(self) -> None:
+        self._found = probe(self._server.http_url, self._ensembles, ANSWER_SECONDS, self._server.metrics_address)

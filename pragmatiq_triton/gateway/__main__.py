@@ -15,9 +15,9 @@ from pragmatiq_triton.gateway.settings import GatewaySettings
 
 def main() -> int:
     """The process' exit code; the reason of a failure is the last line that is written."""
-    logging.basicConfig(level=logging.WARNING, format="gateway: %(levelname)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        settings = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=GatewaySettings)
+        settings = msgspec.json.decode(Path(sys.argv[-1]).read_bytes(), type=GatewaySettings)
         # What was imported stays: collections need not look at it, nor come every 700 objects.
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)

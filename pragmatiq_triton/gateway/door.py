@@ -7,7 +7,7 @@ from time import monotonic
 
 from pragmatiq_triton.gateway.call import Call, Watcher
 from pragmatiq_triton.gateway.callers import Authentication, Open
-from pragmatiq_triton.gateway.errors import UnknownRouteError
+from pragmatiq_triton.gateway.errors import UnavailableError, UnknownRouteError
 from pragmatiq_triton.gateway.health import Health
 from pragmatiq_triton.gateway.identity import Ensemble, Identity
 from pragmatiq_triton.gateway.inference import InferenceAnswer, InferenceRequest
@@ -41,6 +41,14 @@ class Door:
         if found is None or version not in ("", "1"):
             raise UnknownRouteError("no such model: expected one of " + ", ".join(self.identity.ensembles))
         return found
+
+    def require_ready(self, ensemble: str | None = None) -> None:
+        """Return if ``ensemble``, by default every one, would answer now; else :class:`UnavailableError` says why."""
+        if self.scoring.is_stopping:
+            raise UnavailableError("the server is stopping")
+        if bad := [each for each in self.health.problems if ensemble in (None, each.ensemble)]:
+            # Ensembles share models, so some say the same.
+            raise UnavailableError("; ".join(dict.fromkeys(map(str, bad))))
 
     async def score(
         self, call: Call, ensemble: Ensemble, documents: Sequence[bytes], outputs: Sequence[str], timeout: float | None

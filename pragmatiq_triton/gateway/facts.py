@@ -5,8 +5,8 @@ from typing import Any
 from pragmatiq_triton.gateway.identity import MOST_USERS, Ensemble, Identity
 from pragmatiq_triton.gateway.outputs import SCORES, TASKS
 from pragmatiq_triton.gateway.triton.messages import EMBEDDING
+from pragmatiq_triton.probe import SERVER
 
-SERVER = "pragmatiq-triton"
 EXTENSIONS = ("binary_tensor_data", "parameters", "model_configuration", "statistics")
 
 

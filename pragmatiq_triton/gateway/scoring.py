@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Mapping
 from time import monotonic
+from typing import Any
 
 from pragmatiq_triton.gateway.admission import Admission
 from pragmatiq_triton.gateway.errors import DeadlineError, UnavailableError
@@ -21,7 +22,21 @@ class Scoring:
         self._given_up = given_up
         self.admission = admission
         self._tickets = itertools.count(1)
+        self._calls: set[asyncio.Task[Any] | None] = set()
+        self._gave_up = False
         self.is_stopping = False
+
+    @property
+    def under_way(self) -> int:
+        """Requests that were accepted and have no answer yet."""
+        return len(self._calls)
+
+    def give_up(self) -> None:
+        """Answer what is under way with :class:`UnavailableError` now."""
+        self._gave_up = True
+        for call in self._calls:
+            if call is not None:
+                call.cancel()
 
     async def score(self, request: InferenceRequest) -> InferenceAnswer:
         """The outputs that ``request`` asks of the models.
@@ -37,6 +52,19 @@ class Scoring:
         """
         if self.is_stopping:
             raise UnavailableError("the server is stopping")
+        call = asyncio.current_task()
+        self._calls.add(call)
+        try:
+            return await self._score(request)
+        except asyncio.CancelledError:
+            if self._gave_up and call is not None:
+                call.uncancel()
+                raise UnavailableError("the server has stopped before the answer came") from None
+            raise
+        finally:
+            self._calls.discard(call)
+
+    async def _score(self, request: InferenceRequest) -> InferenceAnswer:
         try:
             await self.admission.enter(request.n_bytes, request.deadline)
             began = monotonic()

@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
 import grpc
 import uvicorn
 
+from pragmatiq_triton.errors import ServerError
 from pragmatiq_triton.gateway.admission import Admission
 from pragmatiq_triton.gateway.door import Door
 from pragmatiq_triton.gateway.health import Health
@@ -18,16 +21,40 @@ from pragmatiq_triton.gateway.metrics import make_metrics_app
 from pragmatiq_triton.gateway.over_grpc.service import InferenceService, server_options
 from pragmatiq_triton.gateway.over_http.app import make_app
 from pragmatiq_triton.gateway.over_http.protocol import BoundedProtocol, close_overdue
+from pragmatiq_triton.gateway.owner import Report, answer_owner
 from pragmatiq_triton.gateway.scoring import Scoring
 from pragmatiq_triton.gateway.settings import GatewaySettings
 from pragmatiq_triton.gateway.triton.pool import Pool
 from pragmatiq_triton.given_up import GivenUp
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_LOOK_SECONDS = 0.02
+_LAST_SECONDS = 5
+"""For answers that are written and for bodies that still come, once every accepted call has its answer."""
 
 
-class _HttpServer(uvicorn.Server):
+class _Service(uvicorn.Server):
     """uvicorn without signal handlers of its own, which looks once a second for callers that take too long."""
+
+    def __init__(self, app: object, host: str, port: int, settings: GatewaySettings) -> None:
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            http=partial(BoundedProtocol, limits=settings.limits),  # type: ignore[arg-type]
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,  # an address is the connection's, whatever a caller says of itself
+            server_header=False,
+            timeout_keep_alive=int(settings.limits.idle_seconds),
+            timeout_graceful_shutdown=_LAST_SECONDS,
+        )
+        super().__init__(config)
+        self._socket = _listen(host, port)
+        self.port = int(self._socket.getsockname()[1])
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().serve([self._socket])
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -40,7 +67,10 @@ class _HttpServer(uvicorn.Server):
 
 
 async def run(settings: GatewaySettings) -> None:
-    """Serve until TERM, INT or HUP; then calls under way have ``drain_seconds`` to end."""
+    """Serve until TERM, INT or HUP, or until the owner has ended; then calls under way have ``drain_seconds`` to end.
+
+    :class:`ServerError` where a service cannot listen or ends by itself, and for calls that had to be given up.
+    """
     stop = asyncio.Event()
     for number in _SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -49,39 +79,63 @@ async def run(settings: GatewaySettings) -> None:
     pool = Pool(settings.triton.http)
     board = Path(settings.triton.given_up) if settings.triton.given_up else None
     scoring = Scoring(pool, Admission(limits), GivenUp(board, writes=True))
-    door = Door(identity, scoring, Health(Pool(settings.triton.http), identity.ensembles.values()), limits)
-    http = _http_server(make_app(door), settings.host, settings.http_port, settings)
-    metrics = _http_server(make_metrics_app(settings.triton.metrics), settings.host, settings.metrics_port, settings)
+    health = Health(Pool(settings.triton.http), identity.ensembles.values())
+    door = Door(identity, scoring, health, limits)
+    http = _Service(make_app(door), settings.host, settings.http_port, settings)
+    metrics = _Service(make_metrics_app(settings.triton.metrics, door), settings.host, settings.metrics_port, settings)
     over_grpc = grpc.aio.server(options=server_options(limits))
     over_grpc.add_generic_rpc_handlers((InferenceService(door),))
-    over_grpc.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
+    grpc_port = _listen_with_grpc(over_grpc, settings.host, settings.grpc_port)
     await over_grpc.start()
-    tasks = [asyncio.create_task(each) for each in (http.serve(), metrics.serve(), door.health.watch())]
+    if settings.owner is not None:
+        ports = (http.port, grpc_port, metrics.port)
+        answer_owner(
+            settings.owner, lambda: Report(ports, health.rounds, tuple(health.verdicts.values())), gone=stop.set
+        )
+    tasks = [asyncio.create_task(each) for each in (http.serve(), metrics.serve(), health.watch())]
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
-    scoring.is_stopping = True
+    ended, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+    given_up = await _drain(scoring, settings.drain_seconds if stopping in ended else 0)
     http.should_exit = metrics.should_exit = True
-    await over_grpc.stop(settings.drain_seconds)
+    await over_grpc.stop(_LAST_SECONDS)
     for task in (tasks[2], stopping):
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     pool.close()
+    for task in tasks:
+        if task in ended:
+            raise ServerError(f"a service ended by itself: {task.exception()!r}")
+    if given_up:
+        raise ServerError(f"calls given up: {given_up} had no answer after {settings.drain_seconds:g} s")
 
 
-def _http_server(app: object, host: str, port: int, settings: GatewaySettings) -> _HttpServer:
-    config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        host=host,
-        port=port,
-        http=partial(BoundedProtocol, limits=settings.limits),  # type: ignore[arg-type]
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,  # an address is the connection's, whatever a caller says of itself
-        server_header=False,
-        timeout_keep_alive=int(settings.limits.idle_seconds),
-        timeout_graceful_shutdown=int(settings.drain_seconds),
-        backlog=2048,
-    )
-    return _HttpServer(config)
+async def _drain(scoring: Scoring, seconds: float) -> int:
+    """Refuse new calls and let those under way end; after ``seconds`` the others are answered that the server stopped.
+
+    How many those were. Connections are still accepted meanwhile: a refusal is better than none.
+    """
+    scoring.is_stopping = True
+    give_up = monotonic() + seconds
+    while scoring.under_way and monotonic() < give_up:
+        await asyncio.sleep(_LOOK_SECONDS)
+    given_up = scoring.under_way
+    scoring.give_up()
+    return given_up
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        raise _taken(host, port, error.strerror or str(error)) from error
+
+
+def _listen_with_grpc(server: grpc.aio.Server, host: str, port: int) -> int:
+    try:
+        return int(server.add_insecure_port(f"{host}:{port}"))
+    except RuntimeError as error:
+        raise _taken(host, port, str(error)) from error
+
+
+def _taken(host: str, port: int, why: str) -> ServerError:
+    return ServerError(f"cannot listen on {host}:{port}: {why}. Choose another port, or 0 for any")

@@ -40,7 +40,12 @@ class Triton(msgspec.Struct, frozen=True):
 
 
 class GatewaySettings(msgspec.Struct, frozen=True):
-    """All of it; who starts the gateway writes it to a file that this account alone can read."""
+    """All of it; who starts the gateway writes it to a file that this account alone can read.
+
+    A port of 0 is any free one. ``drain_seconds`` is what calls under way have to end once the gateway is told to stop.
+    ``owner`` is the descriptor over which whoever started it asks how the models are (:mod:`.owner`); the gateway ends
+    when its owner has.
+    """
 
     repository: str
     triton: Triton
@@ -50,3 +55,4 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     metrics_port: int = 8002
     drain_seconds: float = 30.0
     limits: Limits = Limits()
+    owner: int | None = None

@@ -18,6 +18,8 @@ from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")
 FOLDER_PREFIX = "pragmatiq-triton-"
+GATEWAY = "pragmatiq-gateway"
+"""A word of the gateway's command line, whose program is a Python like any other."""
 
 _REAP_SECONDS = 2.0  # killed processes are gone at once, unless they hang in the kernel
 _PROGRAMS = (b"tritonserver", b"triton_python_backend_stub")
@@ -102,12 +104,13 @@ def remove_of_dead_servers() -> list[str]:
 
 
 def processes(server_id: str) -> list[int]:
-    """Ids of this account's processes that run for the server: itself and its models'."""
+    """Ids of this account's processes that run for the server: Triton, its models', and the gateway."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             program, *words = (entry / "cmdline").read_bytes().split(b"\0")
-            if program.rpartition(b"/")[2] not in _PROGRAMS or entry.stat().st_uid != os.geteuid():
+            ours = program.rpartition(b"/")[2] in _PROGRAMS or GATEWAY.encode() in words
+            if not ours or entry.stat().st_uid != os.geteuid():
                 continue
             if any(server_id.encode() in word for word in words):
                 found.append(int(entry.name))

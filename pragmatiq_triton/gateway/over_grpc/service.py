@@ -16,6 +16,7 @@ from pragmatiq_triton.gateway.errors import ModelError, RequestError
 from pragmatiq_triton.gateway.over_grpc.messages import parse, read_inference, write_answer
 from pragmatiq_triton.gateway.over_http.rest import version
 from pragmatiq_triton.gateway.settings import Limits
+from pragmatiq_triton.probe import SERVER
 
 _SERVICE = "/inference.GRPCInferenceService/"
 _HEALTH = "/grpc.health.v1.Health/Check"
@@ -128,7 +129,7 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
         return _bytes(pb.ModelReadyResponse(ready=ready))
 
     async def _server_metadata(self, call: Call, body: bytes, context: Any, metadata: dict[str, Any]) -> bytes:
-        return _bytes(pb.ServerMetadataResponse(name=facts.SERVER, version=version(), extensions=facts.EXTENSIONS))
+        return _bytes(pb.ServerMetadataResponse(name=SERVER, version=version(), extensions=facts.EXTENSIONS))
 
     async def _model_metadata(self, call: Call, body: bytes, context: Any, metadata: dict[str, Any]) -> bytes:
         request = parse(pb.ModelMetadataRequest, body)

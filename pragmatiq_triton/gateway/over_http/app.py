@@ -12,7 +12,6 @@ from pragmatiq_triton.gateway.door import Door
 from pragmatiq_triton.gateway.errors import (
     ModelError,
     RequestError,
-    UnavailableError,
     UnknownRouteError,
     WrongMethodError,
 )
@@ -28,9 +27,11 @@ from pragmatiq_triton.gateway.over_http.exchange import (
     send_answer,
     unless_gone,
 )
+from pragmatiq_triton.probe import SERVER
 
 _JSON = b"application/json"
 _OCTETS = b"application/octet-stream"
+_CLOSE = (b"connection", b"close")
 _encode = msgspec.json.Encoder().encode
 
 Body = tuple[bytes, bytes, list[tuple[bytes, bytes]]]
@@ -73,6 +74,8 @@ class Endpoint:
             status, (body, content_type, more) = fault.status, self._refusal(fault, call)
             self._door.broke(call)
         call.sent_bytes = len(body)
+        if self._door.scoring.is_stopping and _CLOSE not in more:
+            more = [*more, _CLOSE]
         await send_answer(send, status, body, [*self._identity(call), *more], content_type)
         self._door.ended(call)
 
@@ -82,7 +85,7 @@ class Endpoint:
         if error.retry_after is not None:
             more.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
         if error.status in (408, 413, 401):
-            more.append((b"connection", b"close"))  # what is left of the body is not read
+            more.append(_CLOSE)  # what is left of the body is not read
         if error.status == 401:
             more.append((b"www-authenticate", b"Bearer"))
         return self._error_body(error, call), _JSON, more
@@ -138,7 +141,7 @@ async def _model(door: Door, call: Call, headers: Headers, scope: Scope, receive
 
 
 async def _server(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
-    found = {"name": facts.SERVER, "version": rest.version(), "extensions": facts.EXTENSIONS}
+    found = {"name": SERVER, "version": rest.version(), "extensions": facts.EXTENSIONS}
     return _encode(found), _JSON, []
 
 
@@ -163,15 +166,12 @@ async def _unknown(door: Door, call: Call, headers: Headers, scope: Scope, recei
 
 
 async def _ready(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
-    if door.scoring.is_stopping or not door.health.is_ready:
-        raise UnavailableError("; ".join(f"{name}: {why}" for name, why in door.health.problems.items()) or "stopping")
+    door.require_ready()
     return b"", _JSON, []
 
 
 async def _model_ready(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
-    name = _ensemble(door, scope).name
-    if door.scoring.is_stopping or not door.health.is_model_ready(name):
-        raise UnavailableError(door.health.problems.get(name, "stopping"))
+    door.require_ready(_ensemble(door, scope).name)
     return b"", _JSON, []
 
 

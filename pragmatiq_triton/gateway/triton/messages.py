@@ -25,7 +25,8 @@ EMBEDDING = "embedding"
 
 _PREFIX = re.compile(r"(\[request id: [^\]]*\] )?(in ensemble '[^']*', )?(\[request id: [^\]]*\] )?")
 _OURS = re.compile(r"(tokenizer|text_embedder|scorer)(_\w+)?: ")
-_NO_PROCESS = re.compile(r".*[Ss]tub")
+_DEAD = re.compile(r"Stub process '\w+' is not healthy")
+_NO_PROCESS = re.compile(r"[Ss]tub")
 
 
 class Tensor(msgspec.Struct):
@@ -114,7 +115,9 @@ def _refusal(answer: TritonAnswer) -> RequestError:
         return DeadlineError(words)
     if _OURS.match(words):
         return ModelError(words)
-    if _NO_PROCESS.match(words):
-        return UnavailableError("Stub process of a model has ended; the server has to be started again")
+    if _NO_PROCESS.search(words):
+        dead = _DEAD.search(words)
+        what = dead[0] if dead else "Stub process of a model has ended"
+        return UnavailableError(f"{what}; the server has to be started again")
     # Triton's own words may hold paths.
     return ModelError("the models failed; the server's log says why")

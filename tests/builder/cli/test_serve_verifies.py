@@ -23,7 +23,7 @@ def test_another_runs_file_is_refused_with_its_name(pragmatiq, copy):
 def test_an_operators_change_is_told_and_a_path_with_a_space_and_an_umlaut_is_served(copy):
     config = copy / "scorer" / "config.pbtxt"
     config.write_text(config.read_text(encoding="utf-8").replace('"268435456"', '"0"'), encoding="utf-8")
-    with serving(copy, skip=False) as run:
+    with serving(copy, options=()) as run:
         run.ready()
         run.process.terminate()
         err = run.end()

@@ -1,4 +1,4 @@
-"""``pragmatiq serve`` watches its models' processes, and still ends when it is told to."""
+"""``pragmatiq serve`` watches its models' processes."""
 
 import json
 import os
@@ -13,7 +13,6 @@ import pytest
 
 from bench.serving.processes import stubs
 from pragmatiq_client import ScoringClient
-from pragmatiq_triton.embedded.watch import PERIOD_SECONDS
 from tests.conftest import RECORDS
 
 pytestmark = pytest.mark.triton
@@ -45,14 +44,3 @@ def test_a_dead_process_ends_it_with_the_models_name(repository, variant):
     last = " ".join(err.partition("error")[2].split())
     assert f"{model}: Stub process '{model}_0_0' is not healthy" in last
     assert "serve the repository anew" in last
-
-
-def test_it_goes_on_between_canaries_and_ends_when_told(repository):
-    with serving(repository) as (process, urls):
-        time.sleep(2.5 * PERIOD_SECONDS)
-        with ScoringClient(urls["grpc"], timeout=60) as client:
-            client.score_one(RECORDS[0])
-        process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert "Traceback" not in err

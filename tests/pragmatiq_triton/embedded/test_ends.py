@@ -1,4 +1,7 @@
-"""``pragmatiq serve`` ends when it is told to, wherever it was started, and the real server ends with it."""
+"""``pragmatiq serve`` ends when it is told to, wherever it was started, and the real server ends with it.
+
+Without the gateway, whose end is in test_gateway_ends.py.
+"""
 
 import http.client
 import json
@@ -12,17 +15,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.serving.processes import tree
 from pragmatiq_triton.embedded import TritonServer
-from pragmatiq_triton.keeper.remains import SHARED_MEMORY
+from pragmatiq_triton.keeper.remains import GATEWAY, SHARED_MEMORY
 
 pytestmark = pytest.mark.triton
 
 PRAGMATIQ = Path(sys.executable).parent / "pragmatiq"
 PORTS = [word for name in ("http", "grpc", "metrics") for word in (f"--{name}-port", "0")]
+BY_HAND = ("--skip-verification", "--no-gateway")
+"""For a repository that is made by hand and holds no ensemble."""
 STUCK = "class TritonPythonModel:\n    def finalize(self):\n        import time\n        time.sleep(600)\n"
 SLOW = "import time\ntime.sleep(600)\n"
 # As a shell starts a background job, and with a mask that blocks what ends it.
@@ -35,12 +41,13 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 class Serving:
-    """The command, running; ``group`` is the server's process group."""
+    """The command, running; ``group`` is Triton's process group, ``gateway`` a process that may not be there."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
         self.urls: dict[str, str] = {}
         self.group = 0
+        self.gateway = 0
         self.named = ""
 
     def ready(self) -> None:
@@ -58,6 +65,8 @@ class Serving:
             if words[0].endswith("/tritonserver"):
                 self.group = pid
                 self.named = next(word.partition("=")[2] for word in words if word.startswith("--id="))
+            if GATEWAY in words:
+                self.gateway = pid
 
     def processes(self) -> list[int]:
         found = []
@@ -66,7 +75,7 @@ class Serving:
                 fields = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
             except OSError:
                 continue
-            if int(fields[2]) == self.group and fields[0] != "Z":
+            if int(fields[2]) in (self.group, self.gateway or self.group) and fields[0] != "Z":
                 found.append(int(entry.name))
         return found
 
@@ -94,12 +103,11 @@ def until(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 @contextmanager
 def serving(
-    repository: Path, before: Sequence[str] = (), options: Sequence[str] = (), *, skip: bool = True
+    repository: Path, before: Sequence[str] = (), options: Sequence[str] = BY_HAND, **settings: Any
 ) -> Iterator[Serving]:
-    """``pragmatiq serve``; ``skip``: the repository was made by hand."""
-    by_hand = ["--skip-verification"] if skip else []
-    words = [*before, str(PRAGMATIQ), "serve", str(repository), "--json", *PORTS, *by_hand, *options]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    """``pragmatiq serve``; ``settings`` are those of the process."""
+    words = [*before, str(PRAGMATIQ), "serve", str(repository), "--json", *PORTS, *options]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings) as process:
         try:
             yield Serving(process)
         finally:
@@ -141,7 +149,7 @@ def test_a_second_signal_ends_it_at_once(make_repository: Callable[..., Path]) -
         run.process.send_signal(signal.SIGINT)
         err = run.end()
     assert run.process.returncode == 130
-    assert "requests under way were given up" in err
+    assert "calls under way were given up" in err
     run.nothing_is_left()
 
 
@@ -181,12 +189,12 @@ def test_a_server_of_another_thread_outlives_the_thread(doubling: Path) -> None:
 
 def test_a_crash_is_told_by_its_signal_and_the_last_words(doubling: Path, tmp_path: Path) -> None:
     log = tmp_path / "server.log"
-    with serving(doubling, options=["--log-file", str(log)]) as run:
+    with serving(doubling, options=[*BY_HAND, "--log-file", str(log)]) as run:
         run.ready()
         os.kill(run.group, signal.SIGSEGV)
         err = run.end()
     assert run.process.returncode == 6
-    assert "the server ended by itself with SIGSEGV (signal 11); its last words:" in err
+    assert "Triton ended by itself with SIGSEGV (signal 11); its last words:" in err
     assert err.partition("its last words:\n")[2].strip() in log.read_text(encoding="utf-8")
     assert "is killed" not in err
     assert log.stat().st_mode & 0o777 == 0o600

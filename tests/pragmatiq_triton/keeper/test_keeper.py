@@ -91,7 +91,7 @@ def test_what_a_dead_owner_and_a_dead_keeper_left_is_removed(server_id: str) -> 
     (SHARED_MEMORY / f"{server_id}-region").touch()
     lock = claim(server_id, folder)
     assert server_id not in remove_of_dead_servers()
-    assert processes(server_id) == [server.pid]
+    until(lambda: processes(server_id) == [server.pid])
     os.close(lock)
     assert server_id in remove_of_dead_servers()
     assert server.wait(10) == -signal.SIGKILL
