@@ -72,7 +72,8 @@ async def test_a_user_is_the_same_in_a_dynamic_batch_with_strangers(server, vari
         assert time.monotonic() < give_up, n_requests
         await asyncio.sleep(0.05)
     n_executions = metric("nv_inference_exec_count", "scorer") - executions
-    assert n_requests == len(rows) + 1
+    # Canaries of the gateway's may be among them.
+    assert n_requests >= len(rows) + 1
     assert n_executions < n_requests, "no two requests were answered together, so this tested nothing"
 
 
