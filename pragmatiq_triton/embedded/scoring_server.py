@@ -14,7 +14,8 @@ from pragmatiq_triton.embedded.server import GIVEN_UP, TritonServer
 from pragmatiq_triton.errors import ServerError
 from pragmatiq_triton.gateway.identity import read_identity
 from pragmatiq_triton.gateway.owner import Report
-from pragmatiq_triton.gateway.settings import GatewaySettings, Limits, Triton
+from pragmatiq_triton.gateway.policy import GatewayPolicy, check_policy
+from pragmatiq_triton.gateway.settings import GatewaySettings, Triton
 from pragmatiq_triton.keeper.__main__ import GATEWAY_PREFIX
 from pragmatiq_triton.probe import State
 
@@ -43,12 +44,13 @@ class ScoringServer:
         repository: what ``pragmatiq export`` wrote.
         http_port, grpc_port, metrics_port: the gateway's; 0 means any free port.
         host: IPv4 address that all three listen on. Triton itself listens on 127.0.0.1 alone, on free ports.
-        limits: what one request may be, and how much may be under way.
+        policy: who may call, over what, and how much; by default everybody on loopback, in plain text.
         drain_seconds: how long calls under way have to end once the server is told to stop.
         settings: further arguments of :class:`TritonServer`.
 
     Raises:
         ArtifactError: the repository holds no ensemble, or has no manifest.
+        ConfigError: the policy leaves a ``host`` off loopback open without saying so.
         MissingDependencyError: no complete server environment, or this Python lacks what the gateway needs.
         ServerError: on start, when Triton or the gateway dies or is not ready in time, or a port is taken.
     """
@@ -61,7 +63,7 @@ class ScoringServer:
         grpc_port: int = 8001,
         metrics_port: int = 8002,
         host: str = "127.0.0.1",
-        limits: Limits | None = None,
+        policy: GatewayPolicy | None = None,
         drain_seconds: float = DRAIN_SECONDS,
         **settings: Any,
     ) -> None:
@@ -73,7 +75,8 @@ class ScoringServer:
         self._ports = (http_port, grpc_port, metrics_port)
         self._bound = self._ports
         self._host = host
-        self._limits = limits or Limits()
+        self.policy = policy or GatewayPolicy()
+        check_policy(self.policy, host)
         self._drain_seconds = drain_seconds
         self._gateway: GatewayProcess | None = None
 
@@ -188,7 +191,7 @@ class ScoringServer:
             grpc_port=self._ports[1],
             metrics_port=self._ports[2],
             drain_seconds=self._drain_seconds,
-            limits=self._limits,
+            policy=self.policy,
         )
         try:
             self._gateway = GatewayProcess(

@@ -5,7 +5,7 @@ from collections import deque
 from time import monotonic
 
 from pragmatiq_triton.gateway.errors import BusyError
-from pragmatiq_triton.gateway.settings import Limits
+from pragmatiq_triton.gateway.limits import Limits
 
 _SHORTEST_RETRY = 0.1
 _LONGEST_RETRY = 30.0

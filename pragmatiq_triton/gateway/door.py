@@ -5,15 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
+from pragmatiq_triton.gateway.auth import Authentication
+from pragmatiq_triton.gateway.auth.settings import Auth
 from pragmatiq_triton.gateway.call import Call, Watcher
-from pragmatiq_triton.gateway.callers import Authentication, Open
+from pragmatiq_triton.gateway.caller_limits import CallerAccounts, CallerLimits
 from pragmatiq_triton.gateway.errors import UnavailableError, UnknownRouteError
 from pragmatiq_triton.gateway.health import Health
 from pragmatiq_triton.gateway.identity import Ensemble, Identity
 from pragmatiq_triton.gateway.inference import InferenceAnswer, InferenceRequest
+from pragmatiq_triton.gateway.limits import Limits
 from pragmatiq_triton.gateway.outputs import outputs_of_models
 from pragmatiq_triton.gateway.scoring import Scoring
-from pragmatiq_triton.gateway.settings import Limits
 from pragmatiq_triton.gateway.statistics import Statistics
 
 logger = logging.getLogger(__name__)
@@ -27,13 +29,18 @@ class Door:
     scoring: Scoring
     health: Health
     limits: Limits
-    authentication: Authentication = field(default_factory=Open)
+    authentication: Authentication = field(default_factory=lambda: Authentication(Auth()))
+    accounts: CallerAccounts = field(default_factory=lambda: CallerAccounts(CallerLimits()))
     statistics: Statistics = field(default_factory=Statistics)
     watchers: Sequence[Watcher] = ()
 
-    def admit(self, call: Call, headers: Mapping[str, str], certificate_names: tuple[str, ...], address: str) -> None:
+    def admit(self, call: Call, headers: Mapping[str, str], certificate_names: tuple[str, ...]) -> None:
         """Find out who calls, before anything of the request is read."""
-        call.caller = self.authentication.caller_of(headers, certificate_names, address).name
+        call.caller = self.authentication.caller_of(headers, certificate_names)
+
+    def identity_for(self, call: Call) -> tuple[tuple[str, str], ...]:
+        """The model's names in headers and metadata; a caller who is not known learns nothing of it."""
+        return () if call.status in (401, 403) else self.identity.headers
 
     def ensemble(self, name: str, version: str = "") -> Ensemble:
         """The ensemble of that name; :class:`UnknownRouteError` for all else, composing models among it."""
@@ -65,7 +72,11 @@ class Door:
         )
         call.model = ensemble.name
         call.records += len(documents)
-        answer = await self.scoring.score(request)
+        self.accounts.enter(call.caller, len(documents))
+        try:
+            answer = await self.scoring.score(request)
+        finally:
+            self.accounts.leave(call.caller)
         call.queue_seconds = max(call.queue_seconds, answer.queue_seconds)
         call.model_seconds = max(call.model_seconds, answer.model_seconds)
         return answer

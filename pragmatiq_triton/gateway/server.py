@@ -14,16 +14,21 @@ import uvicorn
 
 from pragmatiq_triton.errors import ServerError
 from pragmatiq_triton.gateway.admission import Admission
+from pragmatiq_triton.gateway.auth import make_authentication
+from pragmatiq_triton.gateway.caller_limits import CallerAccounts
 from pragmatiq_triton.gateway.door import Door
 from pragmatiq_triton.gateway.health import Health
 from pragmatiq_triton.gateway.identity import read_identity
+from pragmatiq_triton.gateway.limits import Limits
 from pragmatiq_triton.gateway.metrics import make_metrics_app
 from pragmatiq_triton.gateway.over_grpc.service import InferenceService, server_options
 from pragmatiq_triton.gateway.over_http.app import make_app
 from pragmatiq_triton.gateway.over_http.protocol import BoundedProtocol, close_overdue
 from pragmatiq_triton.gateway.owner import Report, answer_owner
+from pragmatiq_triton.gateway.policy import check_policy
 from pragmatiq_triton.gateway.scoring import Scoring
 from pragmatiq_triton.gateway.settings import GatewaySettings
+from pragmatiq_triton.gateway.tls import Certificates
 from pragmatiq_triton.gateway.triton.pool import Pool
 from pragmatiq_triton.given_up import GivenUp
 
@@ -36,19 +41,25 @@ _LAST_SECONDS = 5
 class _Service(uvicorn.Server):
     """uvicorn without signal handlers of its own, which looks once a second for callers that take too long."""
 
-    def __init__(self, app: object, host: str, port: int, settings: GatewaySettings) -> None:
+    def __init__(
+        self, app: object, host: str, port: int, limits: Limits, certificates: Certificates | None = None
+    ) -> None:
+        self._certificates = certificates
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]
-            http=partial(BoundedProtocol, limits=settings.limits),  # type: ignore[arg-type]
+            http=partial(BoundedProtocol, limits=limits),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             proxy_headers=False,  # an address is the connection's, whatever a caller says of itself
             server_header=False,
-            timeout_keep_alive=int(settings.limits.idle_seconds),
+            timeout_keep_alive=int(limits.idle_seconds),
             timeout_graceful_shutdown=_LAST_SECONDS,
         )
+        config.load()
+        if certificates is not None:
+            config.ssl = certificates.context
         super().__init__(config)
         self._socket = _listen(host, port)
         self.port = int(self._socket.getsockname()[1])
@@ -62,6 +73,8 @@ class _Service(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:
+            if self._certificates is not None:
+                self._certificates.look()
             close_overdue(self.server_state.connections, asyncio.get_running_loop().time)
         return await super().on_tick(counter)
 
@@ -74,18 +87,23 @@ async def run(settings: GatewaySettings) -> None:
     stop = asyncio.Event()
     for number in _SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    policy = settings.policy
+    check_policy(policy, settings.host)
     identity = read_identity(Path(settings.repository))
-    limits = settings.limits
+    certificates = Certificates(policy.tls) if policy.tls.certificate else None
+    limits = policy.limits
     pool = Pool(settings.triton.http)
     board = Path(settings.triton.given_up) if settings.triton.given_up else None
     scoring = Scoring(pool, Admission(limits), GivenUp(board, writes=True))
     health = Health(Pool(settings.triton.http), identity.ensembles.values())
-    door = Door(identity, scoring, health, limits)
-    http = _Service(make_app(door), settings.host, settings.http_port, settings)
-    metrics = _Service(make_metrics_app(settings.triton.metrics, door), settings.host, settings.metrics_port, settings)
+    accounts = CallerAccounts(policy.callers)
+    door = Door(identity, scoring, health, limits, make_authentication(policy.auth), accounts)
+    http = _Service(make_app(door), settings.host, settings.http_port, limits, certificates)
+    # In plain text, without keys: orchestrators and Prometheus ask here, and nothing of customers is told.
+    metrics = _Service(make_metrics_app(settings.triton.metrics, door), settings.host, settings.metrics_port, limits)
     over_grpc = grpc.aio.server(options=server_options(limits))
     over_grpc.add_generic_rpc_handlers((InferenceService(door),))
-    grpc_port = _listen_with_grpc(over_grpc, settings.host, settings.grpc_port)
+    grpc_port = _listen_with_grpc(over_grpc, settings.host, settings.grpc_port, certificates)
     await over_grpc.start()
     if settings.owner is not None:
         ports = (http.port, grpc_port, metrics.port)
@@ -130,9 +148,12 @@ def _listen(host: str, port: int) -> socket.socket:
         raise _taken(host, port, error.strerror or str(error)) from error
 
 
-def _listen_with_grpc(server: grpc.aio.Server, host: str, port: int) -> int:
+def _listen_with_grpc(server: grpc.aio.Server, host: str, port: int, certificates: Certificates | None) -> int:
+    address = f"{host}:{port}"
     try:
-        return int(server.add_insecure_port(f"{host}:{port}"))
+        if certificates is not None:
+            return int(server.add_secure_port(address, certificates.for_grpc()))
+        return int(server.add_insecure_port(address))
     except RuntimeError as error:
         raise _taken(host, port, str(error)) from error
 

@@ -13,15 +13,18 @@ from pragmatiq_triton.gateway import facts
 from pragmatiq_triton.gateway.call import Call, request_id
 from pragmatiq_triton.gateway.door import Door
 from pragmatiq_triton.gateway.errors import ModelError, RequestError
+from pragmatiq_triton.gateway.limits import Limits
 from pragmatiq_triton.gateway.over_grpc.messages import parse, read_inference, write_answer
 from pragmatiq_triton.gateway.over_http.rest import version
-from pragmatiq_triton.gateway.settings import Limits
 from pragmatiq_triton.probe import SERVER
 
 _SERVICE = "/inference.GRPCInferenceService/"
 _HEALTH = "/grpc.health.v1.Health/Check"
 _SERVING = b"\x08\x01"  # HealthCheckResponse(status=SERVING)
 _NOT_SERVING = b"\x08\x02"
+
+_ASKED_BY_ANYBODY = ("ServerLive", "ServerReady", "Health/Check")
+"""Whoever restarts a server need not be a caller."""
 
 Handler = Callable[[Call, bytes, Any, dict[str, Any]], Awaitable[bytes]]
 
@@ -77,7 +80,8 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
             metadata = dict(context.invocation_metadata())
             call = Call("grpc", name, request_id(metadata.get("x-request-id")), received_bytes=len(body))
             try:
-                door.admit(call, metadata, _certificate_names(context), _address(context))
+                if name not in _ASKED_BY_ANYBODY:
+                    door.admit(call, metadata, _certificate_names(context))
                 answer = await handler(call, body, context, metadata)
             except asyncio.CancelledError:
                 call.status, call.code = 499, "gone"
@@ -90,12 +94,12 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
                 door.broke(call)
             else:
                 call.sent_bytes = len(answer)
-                context.set_trailing_metadata((("x-request-id", call.request_id), *door.identity.headers))
+                context.set_trailing_metadata((("x-request-id", call.request_id), *door.identity_for(call)))
                 door.ended(call)
                 return answer
             call.failed(failure)
             door.ended(call)
-            trailing = [("x-request-id", call.request_id), *door.identity.headers]
+            trailing = [("x-request-id", call.request_id), *door.identity_for(call)]
             if failure.retry_after is not None:
                 trailing.append(("retry-after-ms", str(int(1000 * failure.retry_after))))
             context.set_trailing_metadata(tuple(trailing))
@@ -168,8 +172,3 @@ def _certificate_names(context: Any) -> tuple[str, ...]:
         for kind in ("x509_subject_alternative_name", "x509_common_name")
         for name in context.auth_context().get(kind, ())
     )
-
-
-def _address(context: Any) -> str:
-    peer = str(context.peer())
-    return peer.partition(":")[2].rpartition(":")[0]

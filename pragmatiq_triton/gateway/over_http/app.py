@@ -1,6 +1,7 @@
 """The routes of the HTTP service."""
 
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -44,7 +45,10 @@ ErrorBody = Callable[[RequestError, Call], bytes]
 class Endpoint:
     """An ASGI application for one route: who calls, the handler, its answer or error, and who looks on."""
 
-    def __init__(self, door: Door, route: str, method: str, handler: Handler, error_body: ErrorBody) -> None:
+    def __init__(
+        self, door: Door, route: str, method: str, handler: Handler, error_body: ErrorBody, *, asks_who: bool = True
+    ) -> None:
+        self._asks_who = asks_who
         self._door = door
         self._route = route
         self._methods = {"GET": ("GET", "HEAD"), "POST": ("POST",)}.get(method)
@@ -59,9 +63,8 @@ class Endpoint:
         try:
             if self._methods and scope["method"] not in self._methods:
                 raise WrongMethodError(f"expected {self._methods[0]}")
-            self._door.admit(
-                call, _Names(headers), scope["extensions"]["connection"].certificate_names, _address(scope)
-            )
+            if self._asks_who:
+                self._door.admit(call, _Names(headers), scope["extensions"]["connection"].certificate_names)
             body, content_type, more = await self._handler(self._door, call, headers, scope, receive)
         except DisconnectedError:
             call.status, call.code = 499, "gone"
@@ -83,7 +86,7 @@ class Endpoint:
         call.failed(error)
         more: list[tuple[bytes, bytes]] = []
         if error.retry_after is not None:
-            more.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
+            more.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after))))
         if error.status in (408, 413, 401):
             more.append(_CLOSE)  # what is left of the body is not read
         if error.status == 401:
@@ -91,7 +94,7 @@ class Endpoint:
         return self._error_body(error, call), _JSON, more
 
     def _identity(self, call: Call) -> list[tuple[bytes, bytes]]:
-        pairs = (("x-request-id", call.request_id), *self._door.identity.headers)
+        pairs = (("x-request-id", call.request_id), *self._door.identity_for(call))
         return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in pairs]
 
 
@@ -105,10 +108,6 @@ class _Names(dict[str, str]):
     def get(self, name: str, default: Any = None) -> Any:
         found = self._headers.get(name.encode("latin-1"))
         return default if found is None else found.decode("latin-1")
-
-
-def _address(scope: Scope) -> str:
-    return scope["client"][0] if scope.get("client") else ""
 
 
 async def _infer(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
@@ -189,7 +188,8 @@ def make_app(door: Door) -> Router:
     """The ASGI application."""
 
     def route(path: str, method: str, handler: Handler, error_body: ErrorBody = kserve_error) -> Route:
-        return Route(path, Endpoint(door, path, method, handler, error_body))
+        asks_who = not path.startswith("/v2/health/")  # whoever restarts a server need not be a caller
+        return Route(path, Endpoint(door, path, method, handler, error_body, asks_who=asks_who))
 
     routes = [
         route("/v1/score", "POST", _score, rest.error_body),

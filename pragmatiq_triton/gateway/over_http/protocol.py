@@ -20,7 +20,8 @@ from pragmatiq_triton.gateway.errors import (
     TooLargeError,
     UnavailableError,
 )
-from pragmatiq_triton.gateway.settings import Limits
+from pragmatiq_triton.gateway.limits import Limits
+from pragmatiq_triton.gateway.tls import names_of
 
 _MOST_HEADERS = 100
 _FREE_PIECES = 1024
@@ -82,6 +83,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._one_write = _OneWrite(transport)
         super().connection_made(cast(asyncio.Transport, self._one_write))
+        if (tls := transport.get_extra_info("ssl_object")) is not None:
+            self.certificate_names = names_of(tls.getpeercert())
         self._due = self.loop.time() + self._limits.idle_seconds
         if len(self.connections) > self._limits.max_connections:
             self._end(UnavailableError("too many open connections"))

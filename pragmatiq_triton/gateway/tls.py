@@ -1,0 +1,78 @@
+"""TLS for callers: one context for HTTP and metrics, and gRPC's own credentials; new files are taken while serving."""
+
+import logging
+import ssl
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from pragmatiq_triton.errors import ConfigError
+from pragmatiq_triton.gateway.auth.files import Reread
+from pragmatiq_triton.gateway.auth.settings import Tls
+
+logger = logging.getLogger(__name__)
+
+
+class Certificates:
+    """A certificate with its key, and whose client certificates are asked for."""
+
+    def __init__(self, settings: Tls) -> None:
+        """Read them; :class:`ConfigError` names a file that is not as it should be."""
+        self._settings = settings
+        self.context = _context(settings)
+        files = [Path(each) for each in (settings.certificate, settings.key, settings.client_ca) if each]
+        self._read = Reread(self._load, *files)
+        self._given_to_grpc = self._read()
+
+    def look(self) -> None:
+        """Take in new files: connections made from now on get them."""
+        self._read()
+
+    def for_grpc(self) -> Any:
+        """Credentials of a gRPC server that asks for new files at every handshake."""
+
+        def newer() -> Any:
+            latest = self._read()
+            if latest is self._given_to_grpc:
+                return None
+            self._given_to_grpc = latest
+            return latest
+
+        return grpc.dynamic_ssl_server_credentials(
+            self._given_to_grpc, newer, require_client_authentication=bool(self._settings.client_ca)
+        )
+
+    def _load(self) -> Any:
+        """Put the files into the context, and give them as gRPC takes them."""
+        settings = self._settings
+        _context(settings)  # what does not fit together is found before anything is changed
+        self.context.load_cert_chain(settings.certificate, settings.key)
+        if settings.client_ca:
+            self.context.load_verify_locations(settings.client_ca)
+        pair = (Path(settings.key).read_bytes(), Path(settings.certificate).read_bytes())
+        authorities = Path(settings.client_ca).read_bytes() if settings.client_ca else None
+        return grpc.ssl_server_certificate_configuration([pair], authorities)
+
+
+def _context(settings: Tls) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.certificate, settings.key)
+        if settings.client_ca:
+            context.load_verify_locations(settings.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        files = " or ".join(each for each in (settings.certificate, settings.key, settings.client_ca) if each)
+        raise ConfigError(f"TLS: {files}: {error.strerror or error}: expected PEM files that fit together") from None
+    return context
+
+
+def names_of(certificate: Any) -> tuple[str, ...]:
+    """The names in a client certificate as ``ssl`` gives it: alternative names first, then the common name."""
+    if not certificate:
+        return ()
+    alternative = [str(value) for _, value in certificate.get("subjectAltName", ())]
+    common = [value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"]
+    return (*alternative, *common)
