@@ -1,5 +1,6 @@
 """``pragmatiq serve``: one embedded server from its start to its end, as signals ask for it."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from pragmatiq_triton.embedded.log import end_of
 from pragmatiq_triton.embedded.watch import watch
 from pragmatiq_triton.errors import ServerError
 from pragmatiq_triton.exposure import require_direct_exposure
+from pragmatiq_triton.gateway.policy import describe_callers, read_policy_file
 from pragmatiq_triton.stop_signals import StopSignals
 from pragmatiq_triton.verification import verify
 
@@ -20,8 +22,8 @@ class Serving:
     """A server that is started once and ends once; it lives from :meth:`start` to :meth:`until_the_end`.
 
     ``say`` is given what the operator has to know; ``verified`` False serves a repository whatever its manifest says;
-    ``gateway`` False has callers reach Triton itself; ``settings`` are :class:`ScoringServer`'s, or without a gateway
-    :class:`TritonServer`'s.
+    ``gateway`` False has callers reach Triton itself; ``settings_file`` is an operator's; ``settings`` are
+    :class:`ScoringServer`'s, or without a gateway :class:`TritonServer`'s.
     """
 
     def __init__(
@@ -34,13 +36,16 @@ class Serving:
         server_env: Path | None = None,
         verified: bool = True,
         gateway: bool = True,
+        settings_file: Path | None = None,
         **settings: Any,
     ) -> None:
         self._signals = signals
         self._say = say
         self._verified = verified
         environment = find_server_environment(server_env)
-        if not gateway:
+        if gateway:
+            settings["policy"] = read_policy_file(settings_file, os.environ)
+        else:
             require_direct_exposure(host, environment.tritonserver, NO_GATEWAY)
         kind = ScoringServer if gateway else TritonServer
         self._server = kind(repository, host=host, environment=environment, open_apis=(), **settings)
@@ -65,6 +70,8 @@ class Serving:
             if self._signals.asked:
                 return {}
             raise
+        if isinstance(self._server, ScoringServer):
+            self._say(f"callers: {describe_callers(self._server.policy)}")
         self._say(f"ready; stop with Ctrl-C; the server's log: {self._server.log_path}")
         return {"http": self._server.http_url, "grpc": self._server.grpc_url, "metrics": self._server.metrics_url}
 

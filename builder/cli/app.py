@@ -2,7 +2,7 @@
 
 import typer
 
-from builder.cli import data, heads, image, models, scoring, serving
+from builder.cli import callers, data, heads, image, models, scoring, serving
 from builder.cli.console import errors_as_exit_codes
 
 HELP = """Train PRAGMA-style banking event models and serve them as a Triton model repository.
@@ -20,6 +20,7 @@ data.register(app)
 models.register(app)
 heads.register(app)
 serving.register(app)
+callers.register(app)
 scoring.register(app)
 image.register(app)
 

@@ -77,7 +77,11 @@ def serve(
     grpc_port: Annotated[int, typer.Option(help="0: any free port.", min=0, max=65535)] = 8001,
     metrics_port: Annotated[int, typer.Option(help="0: any free port.", min=0, max=65535)] = 8002,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 opens the server to the network.")
+        str,
+        typer.Option(
+            help="Address to listen on. One that the network reaches, such as 0.0.0.0, needs callers' keys and TLS in "
+            "--settings, or the words there that it is meant to be open."
+        ),
     ] = "127.0.0.1",
     no_gateway: Annotated[
         bool,
@@ -87,6 +91,15 @@ def serve(
             "callers or closes the inner models; refused off loopback for a Triton older than 2.59 (25.07).",
         ),
     ] = False,
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            help="A settings.yaml; under `gateway` it says who may call, TLS, and limits. Variables "
+            "PRAGMATIQ_GATEWAY_… win over it.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     server_env: ServerEnv = None,
     cache_folder: Annotated[
         Path | None,
@@ -145,6 +158,7 @@ def serve(
             grpc_port=grpc_port,
             metrics_port=metrics_port,
             host=host,
+            settings_file=settings,
             startup_timeout=startup_timeout,
             cache_folder=cache_folder,
             log_file=log_file,
