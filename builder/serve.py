@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pragmatiq_triton.embedded import ScoringServer, TritonServer, find_server_environment
+from pragmatiq_triton.embedded.gateway_process import GatewayError
 from pragmatiq_triton.embedded.log import end_of
 from pragmatiq_triton.embedded.watch import watch
 from pragmatiq_triton.errors import ServerError
@@ -80,12 +81,17 @@ class Serving:
 
         :class:`ServerError` where it ended by itself, has to be given up, or gave up calls that were under way.
         """
+        problem: ServerError | None = None
         try:
             if not self._signals.asked:
                 self._watch()
             self._say("stopping: calls under way are finished; once more ends it at once")
+        except ServerError as error:
+            problem = error
         finally:
             in_order = self._server.stop(at_once=self._signals.is_at_once)
+        if problem:
+            raise ServerError(f"{problem}{self._said_by_gateway(problem)}") from problem
         if self._signals.at_once:
             self._say("ended at once: calls under way were given up")
             return False
@@ -104,3 +110,8 @@ class Serving:
         if code is not None:
             words = f"; its last words:\n{self._server.last_words}" if self._server.last_words else ""
             raise ServerError(f"Triton ended by itself with {end_of(code)}{words}")
+
+    def _said_by_gateway(self, problem: ServerError) -> str:
+        if not isinstance(problem, GatewayError) or not isinstance(self._server, ScoringServer):
+            return ""
+        return f"; its last words:\n{self._server.gateway_words}" if self._server.gateway_words else ""

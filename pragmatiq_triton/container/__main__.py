@@ -1,4 +1,7 @@
-"""``python -m pragmatiq_triton.container [TRITONSERVER-FLAGS]``: serve the model repository until SIGTERM."""
+"""``python -m pragmatiq_triton.container [TRITONSERVER-FLAGS]``: serve the model repository until SIGTERM.
+
+Callers reach the gateway; Triton is behind it, on loopback.
+"""
 
 import os
 import subprocess
@@ -8,12 +11,24 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pragmatiq_triton.cache_folder import cache_folder
-from pragmatiq_triton.container.settings import SKIP_VERIFICATION, TRITONSERVER, Settings
+from pragmatiq_triton.container.settings import (
+    API_KEY_FILE,
+    GATEWAY,
+    LOOPBACK,
+    SKIP_VERIFICATION,
+    TRITONSERVER,
+    Settings,
+)
 from pragmatiq_triton.container.supervisor import supervise
+from pragmatiq_triton.embedded.gateway_process import require_gateway
 from pragmatiq_triton.embedded.kept import unable
 from pragmatiq_triton.embedded.layout import make_folder, way_to
+from pragmatiq_triton.embedded.ports import reserve_ports
+from pragmatiq_triton.embedded.server import GIVEN_UP
 from pragmatiq_triton.errors import PragmatiqError
+from pragmatiq_triton.exposure import require_direct_exposure
 from pragmatiq_triton.fingerprints import secret
+from pragmatiq_triton.gateway.identity import read_identity
 from pragmatiq_triton.keeper.remains import claim, new_server_id, remove, remove_of_dead_servers
 from pragmatiq_triton.model_folders import model_names
 from pragmatiq_triton.stop_signals import StopSignals
@@ -27,6 +42,14 @@ def serve(extra: Sequence[str]) -> None:
     """Check what can be checked without the server, then run it."""
     settings = Settings.read(os.environ)
     model_names(settings.repository)
+    if settings.gateway:
+        read_identity(settings.repository)
+        require_gateway()
+        if os.environ.get("PRAGMATIQ_API_KEY_FILE") or API_KEY_FILE.exists():
+            _say("note: the API key has no use behind the gateway: nobody reaches Triton's restricted APIs")
+    else:
+        for address in (settings.address, settings.metrics_address):
+            require_direct_exposure(address, TRITONSERVER, f"{GATEWAY}=0")
     secret(cache_folder())
     require_trusted_repository(settings.repository, None)
     if (size := _shared_memory_bytes()) < _WANTED_BYTES:
@@ -50,7 +73,10 @@ def serve(extra: Sequence[str]) -> None:
     try:
         usage = subprocess.run([TRITONSERVER, "--help"], capture_output=True, encoding="utf-8", check=False)
         linked = replace(settings, repository=way_to(settings.repository, folder))
-        supervise(linked.command(usage.stdout + usage.stderr, extra, f"{server_id}-"), settings.drain_seconds)
+        ports = reserve_ports(LOOPBACK, (0, 0, 0)) if settings.gateway else None
+        gateway = (settings.gateway_settings(ports, folder / GIVEN_UP), server_id) if ports else None
+        command = linked.command(usage.stdout + usage.stderr, extra, f"{server_id}-", ports)
+        supervise(command, settings.drain_seconds, folder, gateway, _say)
     finally:
         remove(server_id, folder)
         os.close(lock)

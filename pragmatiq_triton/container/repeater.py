@@ -20,13 +20,14 @@ class Repeater:
     """Reads ``output`` from its start to its end, in threads.
 
     What standard output does not take in time is counted and said. ``warned`` turns true with a line that holds
-    ``warning``.
+    ``warning``. ``prefix`` comes before each line.
     """
 
-    def __init__(self, output: IO[bytes], warning: bytes) -> None:
+    def __init__(self, output: IO[bytes], warning: bytes | None = None, prefix: bytes = b"") -> None:
         self.warned = False
         self._output = output
         self._warning = warning
+        self._prefix = prefix
         self._kept: deque[bytes] = deque(maxlen=_KEPT_LINES)
         self._waiting: queue.Queue[bytes] = queue.Queue(_WAITING_LINES)
         self._lost = 0
@@ -46,8 +47,8 @@ class Repeater:
     def _read(self) -> None:
         limit = LineLimit()
         while line := self._output.readline(_LONGEST_LINE):
-            self.warned = self.warned or self._warning in line
-            self._take(limit(line))
+            self.warned = self.warned or (self._warning is not None and self._warning in line)
+            self._take(limit(self._prefix + line))
         self._take(limit.flush())
 
     def _take(self, lines: list[bytes]) -> None:

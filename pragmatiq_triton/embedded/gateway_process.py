@@ -10,11 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from pragmatiq_triton.errors import MissingDependencyError
+from pragmatiq_triton.embedded.log import end_of
+from pragmatiq_triton.errors import MissingDependencyError, ServerError
 from pragmatiq_triton.gateway.owner import MOST_BYTES, QUESTION, Report
 from pragmatiq_triton.gateway.settings import GatewaySettings
 from pragmatiq_triton.keeper.remains import GATEWAY
 from pragmatiq_triton.processes import OWN_FILES_ONLY, raise_open_files_limit
+
+SILENT_SECONDS = 60.0
+"""A gateway that has not answered its owner for so long is given up: it answers in milliseconds, or hangs."""
 
 _ASK_SECONDS = 0.5
 _POLL_SECONDS = 0.05
@@ -45,6 +49,10 @@ def require_gateway() -> None:
             f"{sys.executable} has no {', '.join(missing)}, which the gateway needs (PYTHONPATH and what was installed "
             f'for one user do not count): {sys.executable} -m pip install "pragmatiq-triton[gateway]"'
         )
+
+
+class GatewayError(ServerError):
+    """A gateway that has ended by itself or hangs."""
 
 
 class GatewayProcess:
@@ -83,10 +91,12 @@ class GatewayProcess:
         self._is_asked = False
         self._report: Report | None = None
 
-    @property
-    def silent_seconds(self) -> float:
-        """How long it has not answered a question."""
-        return time.monotonic() - self._heard if self._is_asked else 0.0
+    def check(self) -> None:
+        """:class:`GatewayError` where it has ended by itself, or has not answered for a minute."""
+        if (code := self.process.poll()) is not None:
+            raise GatewayError(f"the gateway ended by itself with {end_of(code)}")
+        if self._is_asked and time.monotonic() - self._heard > SILENT_SECONDS:
+            raise GatewayError(f"the gateway has not answered for {SILENT_SECONDS:g} s")
 
     def report(self) -> Report | None:
         """What it said last, if anything; never waits.

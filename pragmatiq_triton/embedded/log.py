@@ -1,7 +1,9 @@
-"""What a ``tritonserver`` log says about why it did not start."""
+"""What a server's log says about why it did not start, or ended."""
 
 import re
 import signal
+
+from pragmatiq_triton.keeper.__main__ import GATEWAY_PREFIX
 
 # `E1122 13:31:27.321533 5924 model_lifecycle.cc:642] "failed to load ..."`, or a last `error: creating server: ...`.
 _ERROR_LINE = re.compile(r'^(?:E\d{4} \S+\s+\d+ \S+\] "?|error: )(?P<message>.*?)"?\s*$', re.MULTILINE)
@@ -19,6 +21,14 @@ def failure_reason(log: str, tail: int = 5) -> str:
     errors = [message for message in messages if not message.startswith(_NOISE)]
     causes = [message for message in errors if message.startswith(_CAUSES)]
     return "\n".join(causes or errors[-tail:] or log.strip().splitlines()[-tail:])
+
+
+def gateway_reason(log: str, tail: int = 5) -> str:
+    """Why the gateway ended: of an error that it had foreseen the message, else its last ``tail`` lines."""
+    prefix = GATEWAY_PREFIX.decode()
+    lines = [line.removeprefix(prefix) for line in log.splitlines() if line.startswith(prefix)]
+    foreseen = lines[-1:] and lines[-1].startswith("error: ")
+    return lines[-1].removeprefix("error: ") if foreseen else "\n".join(lines[-tail:])
 
 
 def address_in_use(log: str) -> bool:

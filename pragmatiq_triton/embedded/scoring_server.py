@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pragmatiq_triton.embedded.gateway_process import GatewayProcess, require_gateway
 from pragmatiq_triton.embedded.kept import unable
-from pragmatiq_triton.embedded.log import end_of
+from pragmatiq_triton.embedded.log import gateway_reason
 from pragmatiq_triton.embedded.ports import reserve_ports
 from pragmatiq_triton.embedded.server import GIVEN_UP, TritonServer
 from pragmatiq_triton.errors import ServerError
@@ -16,7 +16,6 @@ from pragmatiq_triton.gateway.identity import read_identity
 from pragmatiq_triton.gateway.owner import Report
 from pragmatiq_triton.gateway.policy import GatewayPolicy, check_policy
 from pragmatiq_triton.gateway.settings import GatewaySettings, Triton
-from pragmatiq_triton.keeper.__main__ import GATEWAY_PREFIX
 from pragmatiq_triton.probe import State
 
 DRAIN_SECONDS = 30.0
@@ -25,7 +24,6 @@ _START_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _LAST_SECONDS = 15.0
 """What the gateway may take beside that, for answers to be read."""
-_LAST_WORDS = 5
 
 
 def _never() -> bool:
@@ -106,6 +104,11 @@ class ScoringServer:
         return self.triton.last_words
 
     @property
+    def gateway_words(self) -> str:
+        """Why the gateway ended, as far as it said so, once Triton has ended too."""
+        return gateway_reason(self.triton.log_tail)
+
+    @property
     def gateway_pid(self) -> int:
         """Process id of the gateway."""
         return self._running().process.pid
@@ -146,11 +149,8 @@ class ScoringServer:
         gateway = self._running()
         give_up = None if timeout is None else time.monotonic() + timeout
         while self.triton.poll() is None:
-            if (code := gateway.process.poll()) is not None:
-                raise ServerError(f"the gateway ended by itself with {end_of(code)}")
+            gateway.check()
             gateway.report()
-            if gateway.silent_seconds > _START_SECONDS:
-                raise ServerError(f"the gateway has not answered for {_START_SECONDS:g} s")
             if give_up is not None and time.monotonic() >= give_up:
                 return None
             time.sleep(_POLL_SECONDS)
@@ -202,18 +202,18 @@ class ScoringServer:
         deadline = time.monotonic() + _START_SECONDS
         while True:
             report = self._gateway.report()
-            bad = [each for each in report.verdicts if each.state is not State.HEALTHY] if report else []
-            if report and not bad:
+            if report and report.is_healthy:
                 return report.ports
-            if (code := self._gateway.process.poll()) is not None:
+            try:
+                self._gateway.check()
+            except ServerError as error:
                 self.triton.stop()
-                words = "\n".join(_of_gateway(self.triton.log_tail))
-                raise ServerError(f"the gateway ended with {end_of(code)}" + (f":\n{words}" if words else ""))
+                raise ServerError(f"{error}:\n{self.gateway_words}") from error
             if stopping():
                 raise ServerError("the gateway was told to stop before it was ready")
             if time.monotonic() >= deadline:
-                why = f": {bad[0]}" if bad else ""
-                raise ServerError(f"the gateway was not ready in {_START_SECONDS:g} s{why}")
+                why = [str(each) for each in report.verdicts if each.state is not State.HEALTHY] if report else []
+                raise ServerError(f"the gateway was not ready in {_START_SECONDS:g} s{': '.join(['', *why[:1]])}")
             time.sleep(_POLL_SECONDS)
 
     def _stop_gateway(self, timeout: float | None, at_once: Callable[[], bool]) -> bool:
@@ -221,10 +221,3 @@ class ScoringServer:
             return True
         gateway, self._gateway = self._gateway, None
         return gateway.stop(self._drain_seconds + _LAST_SECONDS if timeout is None else timeout, at_once) == 0
-
-
-def _of_gateway(log: str) -> list[str]:
-    """The last lines of the gateway's in a log; of an error that it had foreseen, that alone."""
-    prefix = GATEWAY_PREFIX.decode()
-    lines = [line.removeprefix(prefix) for line in log.splitlines() if line.startswith(prefix)][-_LAST_WORDS:]
-    return [lines[-1].removeprefix("error: ")] if lines and lines[-1].startswith("error: ") else lines

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import msgspec
 
-from pragmatiq_triton.probe import Verdict
+from pragmatiq_triton.probe import State, Verdict
 
 QUESTION = b"?"
 MOST_BYTES = 1 << 20
@@ -23,6 +23,11 @@ class Report(msgspec.Struct, frozen=True):
     ports: tuple[int, int, int]
     rounds: int
     verdicts: tuple[Verdict, ...]
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether every ensemble answered its last canary."""
+        return all(verdict.state is State.HEALTHY for verdict in self.verdicts)
 
 
 def answer_owner(descriptor: int, report: Callable[[], Report], gone: Callable[[], None]) -> None:

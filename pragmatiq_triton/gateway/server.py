@@ -100,7 +100,8 @@ async def run(settings: GatewaySettings) -> None:
     door = Door(identity, scoring, health, limits, make_authentication(policy.auth), accounts)
     http = _Service(make_app(door), settings.host, settings.http_port, limits, certificates)
     # In plain text, without keys: orchestrators and Prometheus ask here, and nothing of customers is told.
-    metrics = _Service(make_metrics_app(settings.triton.metrics, door), settings.host, settings.metrics_port, limits)
+    metrics_host = settings.metrics_host or settings.host
+    metrics = _Service(make_metrics_app(settings.triton.metrics, door), metrics_host, settings.metrics_port, limits)
     over_grpc = grpc.aio.server(options=server_options(limits))
     over_grpc.add_generic_rpc_handlers((InferenceService(door),))
     grpc_port = _listen_with_grpc(over_grpc, settings.host, settings.grpc_port, certificates)

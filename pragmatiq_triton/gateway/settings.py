@@ -19,9 +19,9 @@ class Triton(msgspec.Struct, frozen=True):
 class GatewaySettings(msgspec.Struct, frozen=True):
     """All of it; who starts the gateway writes it to a file that this account alone can read.
 
-    A port of 0 is any free one. ``drain_seconds`` is what calls under way have to end once the gateway is told to stop.
-    ``owner`` is the descriptor over which whoever started it asks how the models are (:mod:`.owner`); the gateway ends
-    when its owner has.
+    A port of 0 is any free one; ``metrics_host`` is ``host`` where it is None. ``drain_seconds`` is what calls under
+    way have to end once the gateway is told to stop. ``owner`` is the descriptor over which whoever started the gateway
+    asks how the models are (:mod:`.owner`); the gateway ends when its owner has.
     """
 
     repository: str
@@ -33,3 +33,4 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     drain_seconds: float = 30.0
     policy: GatewayPolicy = GatewayPolicy()
     owner: int | None = None
+    metrics_host: str | None = None

@@ -1,4 +1,4 @@
-"""The supervisor over stand-ins of a server; the real one runs in tests/docker."""
+"""The supervisor over stand-ins of a server, without a gateway; the real ones are in test_entry_point.py."""
 
 import signal
 import subprocess
@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 SUPERVISE = """
-import sys
+import sys, tempfile
+from pathlib import Path
 from pragmatiq_triton.container.supervisor import supervise
 from pragmatiq_triton.errors import PragmatiqError
 try:
-    supervise([sys.executable, "-u", "-c", sys.argv[1]], drain_seconds=float(sys.argv[2]))
+    with tempfile.TemporaryDirectory() as folder:
+        supervise([sys.executable, "-u", "-c", sys.argv[1]], float(sys.argv[2]), Path(folder))
 except PragmatiqError as error:
     print(f"error: {error}", file=sys.stderr, flush=True)
     sys.exit(error.exit_code)

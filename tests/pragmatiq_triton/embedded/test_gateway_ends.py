@@ -1,7 +1,6 @@
 """``pragmatiq serve`` with the gateway in front: what ends, who says so, and what callers get."""
 
 import http.client
-import json
 import os
 import signal
 import socket
@@ -10,40 +9,18 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tritonclient.grpc
-from tritonclient.utils import InferenceServerException
 
 from bench.serving.processes import tree
 from pragmatiq_triton.embedded import ScoringServer, gateway_process
 from pragmatiq_triton.errors import MissingDependencyError, ServerError
+from tests.pragmatiq_triton.calls import over_grpc, over_http
 from tests.pragmatiq_triton.embedded.test_ends import Serving, serving, until
 
 pytestmark = pytest.mark.triton
 
 HAND_MADE = ("--skip-verification",)
 PORTS = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
-
-
-def over_http(url: str, **record: object) -> tuple[int, str]:
-    """Status and body of a call."""
-    connection = http.client.HTTPConnection(url, timeout=60)
-    connection.request("POST", "/v1/score", json.dumps({"record": record}))
-    answer = connection.getresponse()
-    return answer.status, answer.read().decode()
-
-
-def over_grpc(url: str, **record: object) -> str:
-    """What a call came to: ``answered`` or its status."""
-    tensor = tritonclient.grpc.InferInput("record", [1, 1], "BYTES")
-    tensor.set_data_from_numpy(np.array([[json.dumps(record)]], object))
-    with tritonclient.grpc.InferenceServerClient(url) as client:
-        try:
-            client.infer("scoring", [tensor])
-        except InferenceServerException as error:
-            return str(error.status())
-    return "answered"
 
 
 @pytest.fixture
