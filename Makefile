@@ -22,7 +22,9 @@ SIZE_docker := docker image inspect --format '{{.Size}}'
 BUILD_buildah := buildah bud --isolation chroot --format docker --layers
 SIZE_buildah := buildah images --noheading --format '{{.Size}}'
 
-RUN_docker = docker run --rm --read-only --tmpfs /tmp --shm-size 1g --cap-drop ALL --security-opt no-new-privileges \
+# Published on this machine's loopback alone, which the container cannot know.
+RUN_docker = docker run --rm --env PRAGMATIQ_GATEWAY_AUTH_ALLOW_ANONYMOUS=1 --env PRAGMATIQ_GATEWAY_TLS_ALLOW_PLAINTEXT=1 \
+	--read-only --tmpfs /tmp --shm-size 1g --cap-drop ALL --security-opt no-new-privileges \
 	--stop-timeout 45 $(foreach port,8000 8001 8002,--publish 127.0.0.1:$(port):$(port)) \
 	$(if $(REPOSITORY),--volume $(abspath $(REPOSITORY)):/models:ro)
 # Without an engine: as root, on this machine's network.

@@ -17,7 +17,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from bench.image.container import Container
+from bench.image.container import LOOPBACK_ALONE, Container
 from bench.quality import ROOT, pragmatiq
 from bench.report import machine
 from bench.serving.processes import memory
@@ -72,7 +72,7 @@ def make_repository(variant: str, work: Path, users: int, size: str, text_model:
 def run_once(image: str, repository: Path, log_file: Path) -> tuple[float, float]:
     """Seconds until the server is ready, and MB of all its processes some seconds later (proportional set size)."""
     started = time.perf_counter()
-    with Container(image, volumes={"/models": repository}, log_file=log_file) as container:
+    with Container(image, volumes={"/models": repository}, variables=LOOPBACK_ALONE, log_file=log_file) as container:
         ask = container.inside(["curl", "--silent", "--fail", "--output", "/dev/null", READY], filesystem=False)
         while subprocess.run(ask).returncode:
             if container.ended():

@@ -43,6 +43,10 @@ mount -t tmpfs -o mode=1777 tmpfs {root}/tmp
 """
 
 
+LOOPBACK_ALONE = {"PRAGMATIQ_ADDRESS": "127.0.0.1", "PRAGMATIQ_METRICS_ADDRESS": "127.0.0.1"}
+"""Variables with which nobody but this machine reaches the server, so that it need not know its callers."""
+
+
 class Container:
     """One container of ``image``, as a context manager.
 
@@ -229,7 +233,11 @@ def main() -> int:
     options = parser.parse_args()
     volumes = {"/models": options.repository} if options.repository else {}
     with Container(
-        options.image, volumes=volumes, arguments=options.arguments, network=not options.no_network
+        options.image,
+        volumes=volumes,
+        variables=LOOPBACK_ALONE,
+        arguments=options.arguments,
+        network=not options.no_network,
     ) as container:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: container.ask_to_stop())

@@ -19,13 +19,14 @@ _CANARY = b'{"events": []}'
 class Health:
     """What the last canaries said; ready means that every ensemble answered its last one.
 
-    A model's dead process stays ready in Triton for good. A slow answer is no death: an ensemble stays ready while its
-    canary is under way, up to ``ANSWER_SECONDS``.
+    A model's dead process stays ready in Triton for good; here it is neither ready nor alive. A slow answer is no
+    death: an ensemble stays ready while its canary is under way, up to ``ANSWER_SECONDS``.
     """
 
     def __init__(self, pool: Pool, ensembles: Iterable[Ensemble]) -> None:
         self._pool = pool
         self._ensembles = tuple(ensembles)
+        self._dead: set[str] = set()
         self.rounds = 0
         self.verdicts = {
             each.name: Verdict(each.name, 0.0, State.UNREACHABLE, each.name, "no canary has come back yet")
@@ -38,9 +39,19 @@ class Health:
         return [each for each in self.verdicts.values() if each.state is not State.HEALTHY]
 
     @property
+    def deaths(self) -> str:
+        """Which models' processes have died, and how."""
+        return "; ".join(sorted(self._dead))
+
+    @property
     def is_ready(self) -> bool:
         """Whether every ensemble answers."""
         return not self.problems
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether no model's process is known to be dead; once one is, only a new start of the server helps."""
+        return not self._dead
 
     def is_model_ready(self, name: str) -> bool:
         """Whether this ensemble answers."""
@@ -57,6 +68,8 @@ class Health:
         began = monotonic()
         state, where, problem = await self._answer(ensemble, began + ANSWER_SECONDS)
         self.verdicts[ensemble] = Verdict(ensemble, 1000 * (monotonic() - began), state, where, problem)
+        if state is State.DEAD:
+            self._dead.add(f"{where}: {problem}")
 
     async def _answer(self, ensemble: str, deadline: float) -> tuple[State, str, str]:
         parameters = {"canary": True, "deadline": int(deadline * 1e6)}

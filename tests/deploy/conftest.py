@@ -13,10 +13,12 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "pragmatiq-triton"
 CASES = {
     "default": [],
-    **{case: [CHART / "ci" / f"{case}-values.yaml"] for case in ("full", "gpu", "claim", "openshift")},
+    **{case: [CHART / "ci" / f"{case}-values.yaml"] for case in ("full", "gpu", "claim", "openshift", "objectstore")},
 }
 GO_LIBRARIES = Path("/usr/share/gocode")
 RELEASE, NAMESPACE = "fraud", "scoring"
+OPEN = {"gateway": {"allowAnonymous": True, "allowPlaintext": True}}
+"""What the chart wants to be told where nothing of keys or TLS is."""
 
 
 class RenderError(Exception):
@@ -48,9 +50,10 @@ def render(render_command, tmp_path_factory):
     folder = tmp_path_factory.mktemp("values")
 
     def run(*files, **values):
-        own = folder / "values.yaml"
+        own, base = folder / "values.yaml", folder / "open.yaml"
         own.write_text(json.dumps(values), encoding="utf-8")
-        done = subprocess.run(render_command([*files, own]), capture_output=True, text=True, check=False)
+        base.write_text(json.dumps({} if files else OPEN), encoding="utf-8")
+        done = subprocess.run(render_command([base, *files, own]), capture_output=True, text=True, check=False)
         if done.returncode:
             raise RenderError(done.stderr)
         return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import tomllib
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from pragmatiq_client.headers import ROUTING_HEADER
 from pragmatiq_triton.cache_folder import CACHE_FOLDER_VARIABLE
 from pragmatiq_triton.container.settings import API_KEY_FILE, REPOSITORY, Settings
+from pragmatiq_triton.text_encoders.trust import TRUST_VARIABLE
 from tests.deploy.conftest import (
     CASES,
     CHART,
@@ -24,7 +26,7 @@ from tests.deploy.conftest import (
     pod_of,
 )
 
-OPERATORS_KINDS = {"ServiceMonitor", "PrometheusRule", "DestinationRule"}
+OPERATORS_KINDS = {"ServiceMonitor", "PrometheusRule", "DestinationRule", "HTTPRoute", "GRPCRoute"}
 # Cases that need a newer Kubernetes than the chart: image volumes.
 NEWER = {"full": "1.35"}
 
@@ -68,8 +70,9 @@ def test_manifests_are_what_kubernetes_takes(manifests, case):
 def test_the_case_with_everything_has_everything(render):
     kinds = [manifest["kind"] for manifest in render(*CASES["full"])]
     assert sorted(kinds) == [
-        "Deployment", "DestinationRule", "HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget",
-        "PrometheusRule", "Service", "Service", "Service", "ServiceMonitor",
+        "ConfigMap", "Deployment", "DestinationRule", "GRPCRoute", "HTTPRoute", "HorizontalPodAutoscaler", "Ingress",
+        "NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "Service", "Service", "Service", "ServiceAccount",
+        "ServiceMonitor",
     ]  # fmt: skip
 
 
@@ -128,17 +131,96 @@ def test_service_names_fit_and_differ_however_long_the_releases_is(render):
     assert max(map(len, names)) <= 63
 
 
-def test_probes(manifests):
-    container = container_of(manifests)
-    ready = {"path": "/v2/health/ready", "port": "http"}
+def test_probes_ask_the_gateway_on_the_port_that_wants_no_keys(render):
+    container = container_of(render())
+    ready = {"path": "/v2/health/ready", "port": "metrics"}
     assert container["startupProbe"]["httpGet"] == ready
     assert container["readinessProbe"]["httpGet"] == ready
     assert container["livenessProbe"] == {
-        "exec": {"command": ["python", "-m", "pragmatiq_triton.probe", "--timeout", "60"]},
+        "httpGet": {"path": "/v2/health/live", "port": "metrics"},
         "periodSeconds": 3,
-        "timeoutSeconds": 65,
+        "timeoutSeconds": 10,
         "failureThreshold": 2,
     }
+
+
+def test_without_the_gateway_a_canary_tells_whether_models_live(render):
+    container = container_of(render(gateway={"enabled": False}))
+    assert container["readinessProbe"]["httpGet"] == {"path": "/v2/health/ready", "port": "http"}
+    assert container["livenessProbe"]["exec"]["command"][:3] == ["python", "-m", "pragmatiq_triton.probe"]
+    assert variables_of(render(gateway={"enabled": False}))["PRAGMATIQ_GATEWAY"] == "0"
+
+
+SERVED_WITH = {
+    "apiKeys": {"existingSecret": "callers", "key": "fraud"},
+    "tls": {"existingSecret": "scoring-tls", "clientCertificates": ["a.svc", "b.svc"]},
+}
+
+
+def test_callers_and_tls_are_files_of_secrets_that_the_gateway_takes_anew(render):
+    manifests = render(gateway={**SERVED_WITH, "allowAnonymous": False, "allowPlaintext": False})
+    policy = Settings.read(variables_of(manifests)).policy
+    assert policy.auth.certificates == ("a.svc", "b.svc")
+    assert not policy.auth.allow_anonymous
+    assert not policy.tls.allow_plaintext
+    mounts = mounts_of(manifests)
+    for file in (policy.auth.api_keys, policy.tls.certificate, policy.tls.key, policy.tls.client_ca):
+        mount = mounts[str(Path(file).parent)]
+        assert "subPath" not in mount, "a subPath keeps the file that was there at the start"
+    items = volume_at(manifests, str(Path(policy.auth.api_keys).parent))["secret"]["items"]
+    assert items == [{"key": "fraud", "path": Path(policy.auth.api_keys).name}]
+    service = next(each for each in of_kind(manifests, "Service") if each["metadata"]["name"].endswith("triton"))
+    assert [port.get("appProtocol") for port in service["spec"]["ports"]] == ["https", "grpc"]
+
+
+def test_settings_are_a_file_that_the_server_reads_and_a_change_rolls_the_pods(render, tmp_path):
+    settings = {"gateway": {"limits": {"max_records": 7}}}
+    manifests = render(settings=settings)
+    file = Path(variables_of(manifests)["PRAGMATIQ_SETTINGS"])
+    assert (
+        volume_at(manifests, str(file.parent))["configMap"]["name"] == only(manifests, "ConfigMap")["metadata"]["name"]
+    )
+    (tmp_path / file.name).write_text(only(manifests, "ConfigMap")["data"][file.name])
+    variables = {**variables_of(manifests), "PRAGMATIQ_SETTINGS": str(tmp_path / file.name)}
+    assert Settings.read(variables).policy.limits.max_records == 7
+    other = render(settings={"gateway": {"limits": {"max_records": 8}}})
+    sums = [pod_of(each)["metadata"]["annotations"]["checksum/settings"] for each in (manifests, other)]
+    assert sums[0] != sums[1]
+    assert "PRAGMATIQ_SETTINGS" not in variables_of(render())
+
+
+def test_switches_reach_the_server(render):
+    variables = variables_of(render(skipVerification=True, trustRemoteCode=True))
+    assert Settings.read(variables).skip_verification
+    assert variables[TRUST_VARIABLE] == "1"
+    assert not Settings.read(variables_of(render())).skip_verification
+    assert variables_of(render())[TRUST_VARIABLE] == "0"
+
+
+def test_a_repository_from_an_object_store(render):
+    manifests = render(*CASES["objectstore"])
+    pod = pod_of(manifests)["spec"]
+    [fetch] = pod["initContainers"]
+    written = {mount["mountPath"]: mount["name"] for mount in fetch["volumeMounts"]}
+    assert written[str(REPOSITORY)] == mounts_of(manifests)[str(REPOSITORY)]["name"]
+    assert mounts_of(manifests)[str(REPOSITORY)]["readOnly"] is True
+    account = only(manifests, "ServiceAccount")
+    assert account["metadata"]["name"] == pod["serviceAccountName"]
+    assert account["metadata"]["annotations"]
+    assert pod_of(render())["spec"]["serviceAccountName"] == "default"
+    assert pod_of(render(serviceAccount={"name": "own"}))["spec"]["serviceAccountName"] == "own"
+
+
+def test_routes_from_outside_lead_to_the_services_ports(render):
+    manifests = render(*CASES["full"])
+    service = next(each for each in of_kind(manifests, "Service") if each["metadata"]["name"].endswith("triton"))
+    ports = {port["name"]: port["port"] for port in service["spec"]["ports"]}
+    name = service["metadata"]["name"]
+    [path] = only(manifests, "Ingress")["spec"]["rules"][0]["http"]["paths"]
+    assert path["backend"]["service"] == {"name": name, "port": {"name": "http"}}
+    for kind, port in (("HTTPRoute", "http"), ("GRPCRoute", "grpc")):
+        [rule] = only(manifests, kind)["spec"]["rules"]
+        assert rule["backendRefs"] == [{"name": name, "port": ports[port]}]
 
 
 def test_the_pod_has_no_rights(manifests):
@@ -155,7 +237,7 @@ def test_the_pod_has_no_rights(manifests):
 
 def test_the_pod_is_stopped_only_after_accepted_requests_have_ended(manifests):
     pod, container = pod_of(manifests)["spec"], container_of(manifests)
-    drain = Settings.read(variables_of(manifests)).drain_seconds
+    drain = int(variables_of(manifests)["PRAGMATIQ_DRAIN_SECONDS"])
     program, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
     assert program == "sleep"
     assert pod["terminationGracePeriodSeconds"] > int(seconds) + drain
@@ -218,7 +300,7 @@ def test_the_cache_folder(render, claim):
 
 
 def test_the_api_key_is_a_file_that_the_server_looks_for(render):
-    manifests = render(apiKey={"existingSecret": "triton", "key": "admin"})
+    manifests = render(apiKey={"existingSecret": "triton", "key": "admin"}, gateway={"enabled": False})
     assert mounts_of(manifests)[str(API_KEY_FILE)]["subPath"] == API_KEY_FILE.name
     secret = volume_at(manifests, str(API_KEY_FILE))["secret"]
     assert secret["secretName"] == "triton"
@@ -232,6 +314,7 @@ def test_the_images_tag(render):
     digest = f"sha256:{'a' * 64}"
     assert container_of(render())["image"] == f"pragmatiq-triton:{version}-cpu"
     assert container_of(render(gpu={"count": 1}))["image"] == f"pragmatiq-triton:{version}-gpu"
+    assert container_of(render(image={"extras": "nemotron"}))["image"] == f"pragmatiq-triton:{version}-cpu-nemotron"
     assert container_of(render(image={"tag": "9"}))["image"] == "pragmatiq-triton:9"
     assert container_of(render(image={"tag": "9", "digest": digest}))["image"] == f"pragmatiq-triton@{digest}"
 
@@ -298,6 +381,14 @@ def test_the_monitor_gives_the_job_name_that_the_alert_rules_know(render):
     [
         ({"modelRepository": {"existingClaim": "a", "image": "b:1"}}, "existingClaim and image are both given"),
         ({"autoscaling": {"enabled": True, "minReplicas": 11}}, r"minReplicas \(11\) is above maxReplicas \(10\)"),
+        ({"gateway": {"allowAnonymous": False}}, "everybody in the cluster could call"),
+        ({"gateway": {"allowPlaintext": False}}, "would pass in plain text"),
+        ({"gateway": {"tls": {"clientCertificates": ["a"]}}}, "set tls.existingSecret, whose ca.crt signs them"),
+        ({"gateway": {"enabled": False}, "settings": {"gateway": {"limits": {}}}}, "would have no use"),
+        ({"gateway": {"enabled": False, "apiKeys": {"existingSecret": "a"}}}, "would have no use"),
+        ({"apiKey": {"existingSecret": "a"}}, "which nobody reaches behind the gateway"),
+        ({"ingress": {"enabled": True}}, "ingress.host"),
+        ({"grpcRoute": {"enabled": True}}, "grpcRoute.parentRefs"),
         ({"prometheusRule": {"groups": "rules: []"}}, "expected the text of a Prometheus rule file"),
         ({"prometheusRule": {"groups": "groups: ]"}}, "expected the text of a Prometheus rule file"),
     ],

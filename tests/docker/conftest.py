@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,9 @@ ROOT = Path(__file__).parents[2]
 TEXT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 TEXT_MODEL_REVISION = "c0ffee" + 34 * "0"
 """Stands for a commit of the hub, which cannot be asked."""
+
+OPEN = {"PRAGMATIQ_GATEWAY_AUTH_ALLOW_ANONYMOUS": "1", "PRAGMATIQ_GATEWAY_TLS_ALLOW_PLAINTEXT": "1"}
+"""What a container that is open to the network wants to be told."""
 
 Build = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -70,9 +74,11 @@ def run_image(tmp_path: Path) -> Iterator[Callable[..., Container]]:
     containers: list[Container] = []
 
     def run(
-        image: str, repository: Path | None = None, volumes: dict[str, Path] | None = None, **settings: object
+        image: str, repository: Path | None = None, volumes: dict[str, Path] | None = None, **settings: Any
     ) -> Container:
         volumes = {**(volumes or {}), **({"/models": repository} if repository else {})}
+        # Its network is loopback alone.
+        settings["variables"] = {**OPEN, **settings.get("variables", {})}
         container = Container(image, volumes=volumes, log_file=tmp_path / "container.log", **settings)
         containers.append(container.__enter__())
         return container
