@@ -19,7 +19,7 @@ from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
 from pragmatiq_triton.serving.snapshot import Snapshot, SnapshotKeeper, find_snapshot
 from pragmatiq_triton.serving.stage import Reply, Stage, terms_of, threads_of, whole_number
 from pragmatiq_triton.serving.terms import Terms
-from pragmatiq_triton.tensors import EMBEDDING, SCORES, TASKS, Arrays, unpack_users
+from pragmatiq_triton.tensors import EMBEDDING, SCORES, TASK_NAMES, TASKS, Arrays, task_names, unpack_users
 from pragmatiq_triton.vector_cache import VectorCache
 
 DEFAULT_CACHE_BYTES = 256 * 1024 * 1024
@@ -48,6 +48,7 @@ class ScorerStage(Stage):
         self._heads = heads
         self._max_events = max_events
         self._tasks = np.array([task.encode() for task in tasks], np.object_)
+        self._task_names = np.frombuffer(task_names(tasks), np.uint8)
         self._scores = ScoreCounts(tasks)
         self._reply_seconds = 0.0
         self._counting = threading.Lock()
@@ -135,8 +136,9 @@ class ScorerStage(Stage):
             except Exception as error:
                 reply(error)
                 return
-            tasks = self._tasks[np.newaxis].repeat(len(scores), axis=0)
-            reply({SCORES: scores, EMBEDDING: found.user_embedding, TASKS: tasks})
+            names, tasks = (each[np.newaxis].repeat(len(scores), axis=0) for each in (self._task_names, self._tasks))
+            # Of these Triton is given what the config of the repository has.
+            reply({SCORES: scores, EMBEDDING: found.user_embedding, TASK_NAMES: names, TASKS: tasks})
             if not counted:
                 return
             with self._counting:

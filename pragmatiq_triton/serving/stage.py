@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from pragmatiq_triton.serving.metrics import MetricsPublisher, Sample
 from pragmatiq_triton.serving.own_memory import make_own_region_private
 from pragmatiq_triton.serving.python_path import heed_python_path
 from pragmatiq_triton.serving.terms import WAITED_FOR, Terms, read_terms
+from pragmatiq_triton.stage_times import StageTimes
 from pragmatiq_triton.tensors import Arrays
 
 logger = logging.getLogger(__name__)
@@ -136,12 +138,14 @@ class StageModel(ABC):
         parameters = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
         declared = {tensor["name"] for tensor in config["input"]}
         self._inputs = [name for name in self.input_names if name in declared]
+        self._outputs = {tensor["name"] for tensor in config["output"]}
         folder = Path(args["model_repository"]) / args["model_version"]
         try:
             self._stage = self.load(folder, parameters)
         except PragmatiqError as error:
             raise pb_utils.TritonModelException(f"{self.name}: {error}") from None
         self._given_up = GivenUp.of_process()
+        self._stage_times = StageTimes.of_process()
         self._outcomes = dict.fromkeys(("answered", "refused", "failed", "stopping", "given_up", "canary"), 0)
         self._counting = threading.Lock()
         self._metrics = MetricsPublisher(pb_utils, args["model_name"], self._samples)
@@ -149,7 +153,12 @@ class StageModel(ABC):
 
     def execute(self, requests: list[Any]) -> list[Any] | None:
         terms = [read_terms(request, self._given_up) for request in requests]
-        execution = _Execution(requests, [each.is_canary for each in terms], self.response)
+        began = monotonic_ns()
+
+        def answered(i: int) -> None:
+            self._stage_times.write(self.name, terms[i].ticket, began, monotonic_ns())
+
+        execution = _Execution(requests, [each.is_canary for each in terms], self.response, answered)
         for counted in (True, False):
             arrays, replies, of_these = [], [], []
             for request, its, reply in zip(requests, terms, execution.replies, strict=True):
@@ -187,7 +196,11 @@ class StageModel(ABC):
         if not isinstance(answer, Exception):
             try:
                 response = self._pb.InferenceResponse(
-                    [self._pb.Tensor(name, np.ascontiguousarray(array)) for name, array in answer.items()]
+                    [
+                        self._pb.Tensor(name, np.ascontiguousarray(array))
+                        for name, array in answer.items()
+                        if name in self._outputs
+                    ]
                 )
             except Exception as error:
                 answer = error
@@ -227,7 +240,15 @@ class StageModel(ABC):
 class _Execution:
     """The replies to one execution's requests: kept and returned together, or sent one by one once it has ended."""
 
-    def __init__(self, requests: list[Any], canaries: Sequence[bool], response: Callable[[Answer, bool], Any]) -> None:
+    def __init__(
+        self,
+        requests: list[Any],
+        canaries: Sequence[bool],
+        response: Callable[[Answer, bool], Any],
+        answered: Callable[[int], None],
+    ) -> None:
+        """Call ``answered`` with a request's place once its answer is known, before the answer is sent."""
+        self._answered = answered
         self._requests = requests
         self._canaries = canaries
         self._response = response
@@ -255,6 +276,7 @@ class _Execution:
             if i in self._answers:
                 return
             self._answers[i] = answer
+            self._answered(i)
             if not self._senders:
                 if len(self._answers) == len(self._requests):
                     self._complete.set()
