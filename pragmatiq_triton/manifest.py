@@ -14,13 +14,18 @@ FORMAT = 3
 
 
 class HeadEntry(msgspec.Struct, frozen=True):
-    """A task's head: the scoring ``model`` that answers with it, and the SHA-256 of its ``head.json``."""
+    """A task's head: the scoring ``model`` that answers with it, and the SHA-256 of its ``head.json``.
+
+    ``fitted`` says to what it was: the calibrator, the counts of the labels' parts, the date between training and later
+    ones, and the SHA-256 of the labels; heads and repositories of earlier versions do not say.
+    """
 
     task: str
     method: str
     kind: str
     model: str
     sha256: str
+    fitted: dict[str, Any] = {}
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -30,6 +30,7 @@ from pragmatiq_triton.tokenizer.features import HistoryFeatures
 
 MODEL_CARD = "MODEL_CARD.md"
 VERSION_FOLDER = "1"
+_FITTED = ("calibrator", "rows", "cutoff", "labels_sha256")
 PACKAGES = ("pragmatiq-triton", "torch", "onnx", "onnxscript")
 
 Quantizer = Callable[[ScoringModel, Path], Quantization]
@@ -176,4 +177,5 @@ def _add_scorer(run: Run, weights: str, model: ScoringModel, features: HistoryFe
 
 def _entry(saved: SavedHead, model: ScoringModel) -> HeadEntry:
     head = saved.head
-    return HeadEntry(task=head.task, method=head.method, kind=head.kind, model=model.ensemble, sha256=saved.sha256)
+    fitted = {name: head.info[name] for name in _FITTED if name in head.info}
+    return HeadEntry(head.task, head.method, head.kind, model.ensemble, saved.sha256, fitted)
