@@ -4,6 +4,7 @@ The batch dimension is users. A request with several users pads inside the reque
 token whose key is ``[PAD]``, and a text offset of -1 stand for nothing. A length of 0 is legal everywhere.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -26,9 +27,17 @@ TEXT_OFFSETS = "text_offsets"
 TEXT_VECTORS = "text_vectors"
 SCORES = "scores"
 EMBEDDING = "embedding"
+TASK_NAMES = "task_names"
+"""Names of the scores: a JSON list in UTF-8, uint8 [users, bytes]."""
 TASKS = "tasks"
+"""The same as strings, in repositories of earlier versions: object [users, tasks]."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def task_names(tasks: Sequence[str]) -> bytes:
+    """What :data:`TASK_NAMES` holds."""
+    return json.dumps(list(tasks), ensure_ascii=False).encode()
 
 
 def pack_users(users: Sequence[UserFeatures]) -> dict[str, npt.NDArray[Any]]:

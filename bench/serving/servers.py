@@ -14,7 +14,6 @@ from bench.serving.analyzer import Target
 from bench.serving.errors import BenchError
 from bench.serving.processes import cpu_seconds
 from bench.serving.records import to_json
-from bench.serving.repositories import without_empty_scores
 from bench.serving.sources import Sources, calibration
 from bench.serving.upstream import MODEL, upstream_server
 from pragmatiq_triton.batch import Float32
@@ -115,7 +114,6 @@ class Fleet:
             if precision != "fp32":
                 words += ["--precision", precision, "--data", calibration(self._sources, variant, self._work)]
             pragmatiq(*words)
-            without_empty_scores(out)
             self._repositories[key] = out
         return self._repositories[key]
 

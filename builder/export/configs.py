@@ -1,7 +1,7 @@
 """The models' ``config.pbtxt``: the templates, made exact for one run."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -11,7 +11,16 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from builder.export.layout import ENSEMBLE, SCORER, ScoringModel
 from pragmatiq_triton.serving.snapshot import EVENT_VECTORS
-from pragmatiq_triton.tensors import EMBEDDING, FEATURES, SCORES, TASKS, TEXT_OFFSETS, TEXT_VECTORS, TEXTS
+from pragmatiq_triton.tensors import (
+    EMBEDDING,
+    FEATURES,
+    SCORES,
+    TASK_NAMES,
+    TEXT_OFFSETS,
+    TEXT_VECTORS,
+    TEXTS,
+    task_names,
+)
 from pragmatiq_triton.tokenizer.features import HistoryFeatures
 
 TOKENIZER = "tokenizer"
@@ -42,7 +51,7 @@ class Templates:
 
         ``event_vectors``: the hash of what its event vectors depend on.
         """
-        config = self._read(SCORER, len(model.heads))
+        config = self._read(SCORER, model.tasks)
         config.name = model.scorer
         config.parameters["tasks"].string_value = json.dumps(model.tasks)
         config.parameters[EVENT_VECTORS].string_value = event_vectors
@@ -52,7 +61,7 @@ class Templates:
 
     def ensemble(self, model: ScoringModel) -> ModelConfig:
         """Leading to its own scorer, with the names of its tasks."""
-        config = self._read(ENSEMBLE, len(model.heads))
+        config = self._read(ENSEMBLE, model.tasks)
         config.name = model.ensemble
         config.parameters["tasks"].string_value = json.dumps(model.tasks)
         for step in config.ensemble_scheduling.step:
@@ -60,17 +69,20 @@ class Templates:
                 step.model_name = model.scorer
         return config
 
-    def _read(self, model: str, n_tasks: int = 0) -> ModelConfig:
+    def _read(self, model: str, tasks: Sequence[str] = ()) -> ModelConfig:
         """The template with exact sizes, without the tensors that this repository does not have."""
         n_features = len(self.features.names)
         sizes = {EMBEDDING: [self.dim], FEATURES: [n_features], TEXT_VECTORS: [-1, self.text_dim]}
-        sizes |= {SCORES: [n_tasks], TASKS: [n_tasks]} if n_tasks else {}
+        sizes[SCORES] = [len(tasks)]
+        sizes[TASK_NAMES] = [len(task_names(tasks))]
         path = template_folder() / model / "config.pbtxt"
         config = text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
         if not self.text_dim:
             _drop(config, (TEXTS, TEXT_OFFSETS, TEXT_VECTORS), TEXT_EMBEDDER)
         if not n_features:
             _drop(config, (FEATURES,))
+        if not tasks:
+            _drop(config, (SCORES,))
         for tensor in [*config.input, *config.output]:
             tensor.dims[:] = sizes.get(tensor.name, tensor.dims)
         return config

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pragmatiq_client.causes import from_status
 from pragmatiq_client.errors import ProtocolError, ScoringError
-from pragmatiq_client.wire import OUTPUTS, Request, Tensors
+from pragmatiq_client.wire import Request, Tensors
 
 HEADER_LENGTH = "inference-header-content-length"
 _NOT_TRITON = "a proxy, a gateway or another server answered, not Triton"
@@ -25,6 +25,7 @@ _NUMBERS: dict[str, np.dtype[Any]] = {
     "FP64": np.dtype("<f8"),
     "INT32": np.dtype("<i4"),
     "INT64": np.dtype("<i8"),
+    "UINT8": np.dtype("u1"),
 }
 
 
@@ -65,7 +66,8 @@ def infer_body(request: Request) -> tuple[bytes, dict[str, str]]:
                 "parameters": {"binary_data_size": len(data)},
             }
         ],
-        "outputs": [{"name": name, "parameters": {"binary_data": True}} for name in OUTPUTS],
+        # All that there are: which ones name the scores differs from server to server.
+        "parameters": {"binary_data_output": True},
     }
     head = json.dumps(asked, separators=(",", ":")).encode("utf-8")
     return head + data, {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(head))}

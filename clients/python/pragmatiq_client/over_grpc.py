@@ -13,7 +13,7 @@ from pragmatiq_client.address import TLS, Address
 from pragmatiq_client.causes import from_status
 from pragmatiq_client.errors import DeadlineExceededError, ProtocolError, ScoringError, ServerUnavailableError
 from pragmatiq_client.transport import Asyncio, Blocking, PerLoop, Shared, Transport
-from pragmatiq_client.wire import OUTPUTS, Request, Tensors
+from pragmatiq_client.wire import Request, Tensors
 
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_send_message_length", -1),
@@ -60,11 +60,9 @@ class _Grpc(Transport):
         rows[:, 0] = request.documents
         tensor = self._module.InferInput("record", list(rows.shape), "BYTES")
         tensor.set_data_from_numpy(rows)
-        outputs = [self._module.InferRequestedOutput(name) for name in OUTPUTS]
         return {
             "model_name": request.model,
             "inputs": [tensor],
-            "outputs": outputs,
             "request_id": request.request_id,
             # tritonclient adds to the headers that it is given.
             "headers": dict(request.headers),

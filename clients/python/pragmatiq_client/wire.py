@@ -1,5 +1,6 @@
 """The wire contract: what a request holds, what its answer and the model's config have to look like."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,7 +15,6 @@ from pragmatiq_client.values import UnreadableValueError, to_json
 RecordLike = Record | Mapping[str, Any] | str | bytes
 """What a call takes for a record: a typed one, a mapping, or its JSON as a string or UTF-8 bytes."""
 
-OUTPUTS = ("scores", "embedding", "tasks")
 MAX_REQUEST_BYTES = 64 * 1024 * 1024
 """Records of one call travel in requests of at most that size; a larger record travels alone."""
 
@@ -106,20 +106,40 @@ def batches(documents: Mapping[int, bytes], max_users: int) -> list[list[int]]:
 
 
 def read_answers(response: Tensors, n_users: int, request_id: str) -> list[Answer]:
-    """Answers from the response: each user's ``scores`` under the names that ``tasks`` gives them."""
-    scores = _read(response, "scores", np.dtype(np.float32), n_users)
+    """Answers from the response: each user's ``scores`` under the names that come with them.
+
+    A gateway, and a Triton with a repository of an earlier version, give the names as strings (``tasks``); a Triton
+    itself gives a JSON list as bytes (``task_names``). Without tasks there may be no ``scores``.
+    """
     embedding = _read(response, "embedding", np.dtype(np.float32), n_users)
-    tasks = _read(response, "tasks", np.dtype(np.object_), n_users)
-    if scores.shape != tasks.shape:
-        raise ProtocolError(f"the server gives {scores.shape[1]} scores per user, but {tasks.shape[1]} task names")
-    try:
-        names = [[name.decode("utf-8") for name in row] for row in tasks]
-    except UnicodeDecodeError as error:
-        raise ProtocolError(f"output `tasks`: expected UTF-8: {error}") from error
-    if any(len(set(row)) != len(row) for row in names):
-        raise ProtocolError("output `tasks`: two scores of a user have the same name")
+    if response.as_numpy("scores") is None:
+        return [Answer({}, vector.copy(), request_id) for vector in embedding]
+    scores = _read(response, "scores", np.dtype(np.float32), n_users)
+    names = _names(response, n_users)
+    for row in names:
+        if len(row) != scores.shape[1]:
+            raise ProtocolError(f"the server gives {scores.shape[1]} scores per user, but {len(row)} task names")
+        if len(set(row)) != len(row):
+            raise ProtocolError("the names of the scores: two scores of a user have the same name")
     rows = zip(names, scores.tolist(), embedding, strict=True)
     return [Answer(dict(zip(row, values, strict=True)), vector.copy(), request_id) for row, values, vector in rows]
+
+
+def _names(response: Tensors, n_users: int) -> list[list[str]]:
+    """The names of each user's scores."""
+    try:
+        if response.as_numpy("task_names") is not None:
+            as_bytes = _read(response, "task_names", np.dtype(np.uint8), n_users)
+            found = [json.loads(row.tobytes().decode("utf-8")) for row in as_bytes]
+            if not all(isinstance(row, list) and all(isinstance(name, str) for name in row) for row in found):
+                raise ProtocolError("output `task_names`: expected a JSON list of strings")
+            return found
+        tasks = _read(response, "tasks", np.dtype(np.object_), n_users)
+        return [[name.decode("utf-8") for name in row] for row in tasks]
+    except UnicodeDecodeError as error:
+        raise ProtocolError(f"the names of the scores: expected UTF-8: {error}") from error
+    except ValueError as error:
+        raise ProtocolError(f"output `task_names`: expected a JSON list: {error}") from error
 
 
 def _read(response: Tensors, name: str, dtype: np.dtype[Any], n_users: int) -> npt.NDArray[Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import TYPE_STRING
 
 from builder.export.configs import Templates, template_folder
 from builder.export.layout import features_of, scoring_models
@@ -65,11 +66,19 @@ def test_tasks_are_named_where_they_are_scored(templates, combination):
     for model in scoring_models(combination[1]):
         ensemble, scorer = templates.ensemble(model), templates.scorer(model, "")
         assert json.loads(ensemble.parameters["tasks"].string_value) == model.tasks
-        expected = [len(model.tasks) or -1]
         for config in (ensemble, scorer):
             dims = {tensor.name: list(tensor.dims) for tensor in config.output}
-            assert dims["scores"] == dims["tasks"] == expected
+            assert dims.get("scores") == ([len(model.tasks)] if model.tasks else None)
+            assert dims["task_names"] == [len(json.dumps(model.tasks))]
         assert [step.model_name for step in ensemble.ensemble_scheduling.step][-1] == scorer.name
+
+
+def test_no_output_is_of_strings_or_of_width_0(templates, combination):
+    """A request with `classification` for an output of strings ends Triton."""
+    for config in configs_of(templates, scoring_models(combination[1])).values():
+        for tensor in config.output:
+            assert tensor.data_type != TYPE_STRING
+            assert 0 not in tensor.dims
 
 
 def test_features_are_there_where_a_head_reads_some(templates, combination):
