@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from builder.state_folder import state_folder
 from pragmatiq_triton.embedded import ScoringServer, TritonServer, find_server_environment
 from pragmatiq_triton.embedded.gateway_process import GatewayError
 from pragmatiq_triton.embedded.log import end_of
@@ -12,6 +13,7 @@ from pragmatiq_triton.embedded.watch import watch
 from pragmatiq_triton.errors import ServerError
 from pragmatiq_triton.exposure import require_direct_exposure
 from pragmatiq_triton.gateway.policy import describe_callers, read_policy_file
+from pragmatiq_triton.gateway.seen.settings import OFF
 from pragmatiq_triton.stop_signals import StopSignals
 from pragmatiq_triton.verification import verify
 
@@ -38,18 +40,36 @@ class Serving:
         verified: bool = True,
         gateway: bool = True,
         settings_file: Path | None = None,
+        http_port: int = 8000,
+        log_file: Path | None = None,
         **settings: Any,
     ) -> None:
         self._signals = signals
         self._say = say
         self._verified = verified
         environment = find_server_environment(server_env)
+        # A server on any free port has no name by which its logs could be found again.
+        folder = state_folder() if http_port else None
+        if log_file is None and folder:
+            log_file = folder / f"server-{http_port}.log"
+        self._access_log = OFF
         if gateway:
-            settings["policy"] = read_policy_file(settings_file, os.environ)
+            file = str(folder / f"access-{http_port}.jsonl") if folder else OFF
+            policy = read_policy_file(settings_file, os.environ).with_access_log(file)
+            self._access_log = policy.access_log.file
+            settings["policy"] = policy
         else:
             require_direct_exposure(host, environment.tritonserver, NO_GATEWAY)
         kind = ScoringServer if gateway else TritonServer
-        self._server = kind(repository, host=host, environment=environment, open_apis=(), **settings)
+        self._server = kind(
+            repository,
+            host=host,
+            http_port=http_port,
+            log_file=log_file,
+            environment=environment,
+            open_apis=(),
+            **settings,
+        )
 
     def start(self) -> dict[str, str]:
         """The URLs of the server once it is ready; none where it is to stop before.
@@ -72,7 +92,7 @@ class Serving:
                 return {}
             raise
         if isinstance(self._server, ScoringServer):
-            self._say(f"callers: {describe_callers(self._server.policy)}")
+            self._say(f"callers: {describe_callers(self._server.policy)}; access log: {self._access_log}")
         self._say(f"ready; stop with Ctrl-C; the server's log: {self._server.log_path}")
         return {"http": self._server.http_url, "grpc": self._server.grpc_url, "metrics": self._server.metrics_url}
 

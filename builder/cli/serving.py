@@ -113,8 +113,9 @@ def serve(
     log_file: Annotated[
         Path | None,
         typer.Option(
-            help="Append the server's own log here and keep it: 16 MiB at most, the older half in FILE.1. Without it "
-            "the log lies in the temporary folder and ends with the server.",
+            help="Append the server's own log here and keep it: 16 MiB at most, the older half in FILE.1. Default: "
+            "server-PORT.log in ~/.local/state/pragmatiq ($XDG_STATE_HOME), the access log beside it; with "
+            "--http-port 0 the log ends with the server.",
             dir_okay=False,
         ),
     ] = None,

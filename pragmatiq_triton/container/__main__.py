@@ -24,7 +24,6 @@ from pragmatiq_triton.embedded.gateway_process import require_gateway
 from pragmatiq_triton.embedded.kept import unable
 from pragmatiq_triton.embedded.layout import make_folder, way_to
 from pragmatiq_triton.embedded.ports import reserve_ports
-from pragmatiq_triton.embedded.server import GIVEN_UP
 from pragmatiq_triton.errors import PragmatiqError
 from pragmatiq_triton.exposure import require_direct_exposure
 from pragmatiq_triton.fingerprints import secret
@@ -74,7 +73,7 @@ def serve(extra: Sequence[str]) -> None:
         usage = subprocess.run([TRITONSERVER, "--help"], capture_output=True, encoding="utf-8", check=False)
         linked = replace(settings, repository=way_to(settings.repository, folder))
         ports = reserve_ports(LOOPBACK, (0, 0, 0)) if settings.gateway else None
-        gateway = (settings.gateway_settings(ports, folder / GIVEN_UP), server_id) if ports else None
+        gateway = (settings.gateway_settings(ports, folder), server_id) if ports else None
         command = linked.command(usage.stdout + usage.stderr, extra, f"{server_id}-", ports)
         supervise(command, settings.drain_seconds, folder, gateway, _say)
     finally:

@@ -83,7 +83,7 @@ class Settings:
         policy = GatewayPolicy()
         if gateway:
             file = variables.get("PRAGMATIQ_SETTINGS")
-            policy = read_policy_file(Path(file) if file else None, variables)
+            policy = read_policy_file(Path(file) if file else None, variables).with_access_log("-")
             check_policy(policy, address)
         return cls(
             repository=Path(variables.get("PRAGMATIQ_MODEL_REPOSITORY") or REPOSITORY),
@@ -136,11 +136,11 @@ class Settings:
             *extra,
         ]
 
-    def gateway_settings(self, ports: Sequence[int], given_up: Path) -> GatewaySettings:
-        """What the gateway is told: Triton's ``ports`` on loopback, and the board ``given_up``."""
+    def gateway_settings(self, ports: Sequence[int], boards: Path) -> GatewaySettings:
+        """What the gateway is told: Triton's ``ports`` on loopback, and the folder of the ``boards``."""
         return GatewaySettings(
             repository=str(self.repository),
-            triton=Triton(f"{LOOPBACK}:{ports[0]}", f"{LOOPBACK}:{ports[2]}", str(given_up)),
+            triton=Triton(f"{LOOPBACK}:{ports[0]}", f"{LOOPBACK}:{ports[2]}", str(boards)),
             host=self.address,
             http_port=_PORTS["http"],
             grpc_port=_PORTS["grpc"],

@@ -9,17 +9,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pragmatiq_triton import given_up
+from pragmatiq_triton.boards import create_boards
 from pragmatiq_triton.container.repeater import Repeater
 from pragmatiq_triton.drain import Drain
 from pragmatiq_triton.embedded.gateway_process import GatewayProcess
 from pragmatiq_triton.embedded.log import end_of, failure_reason, gateway_reason
-from pragmatiq_triton.embedded.server import GIVEN_UP
 from pragmatiq_triton.embedded.watch import Patience
 from pragmatiq_triton.errors import ServerError
 from pragmatiq_triton.gateway.owner import Report
 from pragmatiq_triton.gateway.settings import GatewaySettings
-from pragmatiq_triton.given_up import GivenUp
 from pragmatiq_triton.keeper.__main__ import GATEWAY_PREFIX
 from pragmatiq_triton.processes import OWN_FILES_ONLY, raise_open_files_limit
 from pragmatiq_triton.stop_signals import StopSignals
@@ -32,6 +30,7 @@ _ANSWER_SECONDS = 6
 _GAVE_UP = b"Exit timeout expired"
 _UNDER_WAY = re.compile(r"Found (\d+) model versions that have in-flight inferences")
 _LOOK_SECONDS = 0.1
+_STANDARD_OUTPUT = 1
 
 
 def supervise(
@@ -79,14 +78,14 @@ class _Triton:
 
     def __init__(self, command: Sequence[str], folder: Path) -> None:
         self._drain = Drain(folder / "drain")
-        GivenUp.create(folder / GIVEN_UP)
+        boards = create_boards(folder)
         # A group of its own: a terminal's Ctrl-C reaches the server once, through here.
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=os.environ | self._drain.variables() | {given_up.VARIABLE: str(folder / GIVEN_UP)},
+            env=os.environ | self._drain.variables() | boards,
             start_new_session=True,
             umask=OWN_FILES_ONLY,
         )
@@ -116,7 +115,8 @@ class _Front:
 
     def __init__(self, settings: GatewaySettings, server_id: str, folder: Path, say: Callable[[str], None]) -> None:
         read, write = os.pipe()
-        self._gateway = GatewayProcess(settings, server_id, folder, write)
+        # Its lines are JSON, which the repeater's prefix would spoil.
+        self._gateway = GatewayProcess(settings, server_id, folder, write, access_log=_STANDARD_OUTPUT)
         os.close(write)
         self._output = Repeater(os.fdopen(read, "rb"), prefix=GATEWAY_PREFIX)
         self._triton = settings.triton.metrics

@@ -24,7 +24,8 @@ _ASK_SECONDS = 0.5
 _POLL_SECONDS = 0.05
 _ROOT = Path(__file__).parents[2]
 _NEEDED = (
-    "cryptography", "google.protobuf", "grpc", "httptools", "jwt", "starlette", "tritonclient", "uvicorn", "uvloop"
+    "cryptography", "google.protobuf", "grpc", "httptools", "jwt", "prometheus_client", "starlette", "tritonclient",
+    "uvicorn", "uvloop"
 )  # fmt: skip
 _LOOK = (
     "import importlib.util as u, sys\n"
@@ -61,8 +62,12 @@ class GatewayProcess:
     It ends with whoever made it, at the latest when that process is gone.
     """
 
-    def __init__(self, settings: GatewaySettings, server_id: str, folder: Path, output: int) -> None:
+    def __init__(
+        self, settings: GatewaySettings, server_id: str, folder: Path, output: int, access_log: int | None = None
+    ) -> None:
         """Start it; ``folder`` is the server's own, ``output`` the descriptor of its standard output and error.
+
+        ``access_log`` is the descriptor that the policy's ``access_log.file`` means by "-".
 
         Raises:
             OSError: a file or process cannot be made.
@@ -74,14 +79,15 @@ class GatewayProcess:
             link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MOST_BYTES)
             file = folder / "gateway.json"
             file.touch(0o600)
-            file.write_bytes(msgspec.json.encode(msgspec.structs.replace(settings, owner=link.fileno())))
+            told = msgspec.structs.replace(settings, owner=link.fileno(), access_log_output=access_log)
+            file.write_bytes(msgspec.json.encode(told))
             self.process = subprocess.Popen(
                 [*_ISOLATED, "-c", _RUN, GATEWAY, server_id, str(file)],
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=(link.fileno(),),
+                pass_fds=(link.fileno(), *(() if access_log is None else (access_log,))),
                 start_new_session=True,
                 umask=OWN_FILES_ONLY,
             )

@@ -10,7 +10,7 @@ from pragmatiq_triton.embedded.gateway_process import GatewayProcess, require_ga
 from pragmatiq_triton.embedded.kept import unable
 from pragmatiq_triton.embedded.log import gateway_reason
 from pragmatiq_triton.embedded.ports import reserve_ports
-from pragmatiq_triton.embedded.server import GIVEN_UP, TritonServer
+from pragmatiq_triton.embedded.server import TritonServer
 from pragmatiq_triton.errors import ServerError
 from pragmatiq_triton.gateway.identity import read_identity
 from pragmatiq_triton.gateway.owner import Report
@@ -184,7 +184,7 @@ class ScoringServer:
             triton=Triton(
                 http=self.triton.http_url,
                 metrics=self.triton.metrics_address,
-                given_up=str(self.triton.folder / GIVEN_UP),
+                boards=str(self.triton.folder),
             ),
             host=self._host,
             http_port=self._ports[0],

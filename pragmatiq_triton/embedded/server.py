@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import quote
 
-from pragmatiq_triton import given_up
+from pragmatiq_triton.boards import create_boards
 from pragmatiq_triton.cache_folder import CACHE_FOLDER_VARIABLE, make_cache_folder
 from pragmatiq_triton.cache_folder import cache_folder as cache_folder_of_process
 from pragmatiq_triton.drain import Drain
@@ -26,7 +26,6 @@ from pragmatiq_triton.embedded.log import address_in_use, end_of, failure_reason
 from pragmatiq_triton.embedded.ports import reserve_ports
 from pragmatiq_triton.errors import ConfigError, ServerError
 from pragmatiq_triton.fingerprints import secret
-from pragmatiq_triton.given_up import GivenUp
 from pragmatiq_triton.keeper.log_file import open_log
 from pragmatiq_triton.keeper.remains import make_regions_private, new_server_id, remove_of_dead_servers
 from pragmatiq_triton.model_folders import model_names
@@ -42,7 +41,6 @@ _ANSWER_SECONDS = 2.0
 _LAST_WORDS = 5
 _LOG = "server.log"
 
-GIVEN_UP = "given-up"
 """In the server's folder: the board of those whose callers have given up."""
 
 
@@ -276,8 +274,7 @@ class TritonServer:
     def _spawn(self, keeper: Keeper, drain: Drain, folder: Path) -> "subprocess.Popen[bytes]":
         try:
             backends = lay_out_backend(self._environment, folder)
-            GivenUp.create(folder / GIVEN_UP)
-            of_server = {given_up.VARIABLE: str(folder / GIVEN_UP), **drain.variables()}
+            of_server = {**create_boards(folder), **drain.variables()}
             return subprocess.Popen(
                 self._command(way_to(self.repository, folder), backends),
                 env=self._environment.variables() | self._variables | of_server,

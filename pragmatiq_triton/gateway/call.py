@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from pragmatiq_triton.gateway.errors import RequestError
+from pragmatiq_triton.stage_times import StageTime
 
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _PROCESS = secrets.token_hex(8)
@@ -19,7 +20,9 @@ class Call:
     """What is known of a call.
 
     ``route`` is a path's pattern or a gRPC method, never what a caller wrote. ``status`` is HTTP's; ``code`` says what
-    went wrong, "" where nothing did. Sizes are bytes as received and sent, times are seconds.
+    went wrong, "" where nothing did. Sizes are bytes as received and sent, times are seconds; those of the queue and
+    the models are the longest of the requests that the call was split into, whose ``stages`` are all here.
+    ``traceparent`` is the caller's, ``trace_id`` that of the trace that tells of the call, if one does.
     """
 
     protocol: str
@@ -36,6 +39,9 @@ class Call:
     queue_seconds: float = 0.0
     model_seconds: float = 0.0
     seconds: float = 0.0
+    stages: list[StageTime] = field(default_factory=list)
+    traceparent: str | None = None
+    trace_id: str = ""
 
     def failed(self, error: RequestError) -> None:
         """Take down what came instead of an answer."""

@@ -57,6 +57,11 @@ class Door:
             # Ensembles share models, so some say the same.
             raise UnavailableError("; ".join(dict.fromkeys(map(str, bad))))
 
+    def require_alive(self) -> None:
+        """Return unless nothing but a new start helps; else :class:`UnavailableError` says why."""
+        if not self.health.is_alive:
+            raise UnavailableError(self.health.deaths)
+
     async def score(
         self, call: Call, ensemble: Ensemble, documents: Sequence[bytes], outputs: Sequence[str], timeout: float | None
     ) -> InferenceAnswer:
@@ -79,6 +84,7 @@ class Door:
             self.accounts.leave(call.caller)
         call.queue_seconds = max(call.queue_seconds, answer.queue_seconds)
         call.model_seconds = max(call.model_seconds, answer.model_seconds)
+        call.stages += answer.stages
         return answer
 
     def broke(self, call: Call) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from pragmatiq_triton import manifest
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.manifest import Manifest, file_hash, read_manifest
+from pragmatiq_triton.model_config import config_facts
 from pragmatiq_triton.model_folders import ensemble_names
 
+TOKENIZER = "tokenizer"
 MOST_USERS = 64
 """Users of one request to Triton: the ``max_batch_size`` of every config that export writes."""
 
@@ -24,11 +26,15 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class Identity:
-    """The run behind every answer, the SHA-256 of the manifest that lists its files, and the ensembles by name."""
+    """The run behind every answer, the SHA-256 of the manifest that lists its files, and the ensembles by name.
+
+    ``record_limits`` are what the tokenizer takes of one record.
+    """
 
     manifest: Manifest
     manifest_hash: str
     ensembles: Mapping[str, Ensemble]
+    record_limits: Mapping[str, int]
 
     @cached_property
     def headers(self) -> tuple[tuple[str, str], ...]:
@@ -48,4 +54,12 @@ def read_identity(repository: Path) -> Identity:
         raise ArtifactError(f"{repository} holds no ensemble: expected what pragmatiq export wrote")
     found = read_manifest(repository)
     ensembles = {name: Ensemble(name, tuple(found.tasks.get(name, ()))) for name in names}
-    return Identity(found, file_hash(repository / manifest.FILE), ensembles)
+    limits = _record_limits(repository / TOKENIZER / "config.pbtxt")
+    return Identity(found, file_hash(repository / manifest.FILE), ensembles, limits)
+
+
+def _record_limits(config: Path) -> dict[str, int]:
+    if not config.exists():
+        return {}
+    settings = config_facts(config.read_text(encoding="utf-8")).settings
+    return {name: int(value) for name, value in settings.items() if name.startswith("max_") and value.isdecimal()}

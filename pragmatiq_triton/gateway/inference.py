@@ -6,6 +6,7 @@ from time import monotonic
 
 from pragmatiq_triton.gateway.identity import Ensemble
 from pragmatiq_triton.gateway.triton.messages import Output
+from pragmatiq_triton.stage_times import StageTime
 
 
 @dataclass(slots=True)
@@ -32,9 +33,13 @@ class InferenceRequest:
 
 @dataclass(slots=True)
 class InferenceAnswer:
-    """The outputs that were asked of the models, by name: FP32 [users, width]; and how long it took, in seconds."""
+    """The outputs that were asked of the models, by name: FP32 [users, width]; and how long it took, in seconds.
+
+    ``stages`` are the models' own times.
+    """
 
     request: InferenceRequest
     outputs: Mapping[str, Output]
     queue_seconds: float = 0.0
     model_seconds: float = 0.0
+    stages: Sequence[StageTime] = ()

@@ -33,27 +33,27 @@ class OutputTensor:
 
 
 def check_outputs(names: Sequence[str]) -> tuple[str, ...]:
-    """The outputs that are asked for, all where none is named; :class:`MalformedError` for others."""
+    """The outputs that are asked for, none where all that there are; :class:`MalformedError` for others."""
     if len(names) > len(OUTPUTS) or len(set(names)) != len(names) or not set(names) <= set(OUTPUTS):
         raise MalformedError(f"outputs: expected some of {', '.join(OUTPUTS)}, each once")
-    return tuple(names) or OUTPUTS
+    return tuple(names)
 
 
 def outputs_of_models(names: Sequence[str], ensemble: Ensemble) -> tuple[str, ...]:
     """Those of the outputs that the models give: the names are ours, and without tasks there are no scores."""
-    asked = tuple(name for name in names if name == EMBEDDING or (name == SCORES and ensemble.tasks))
+    asked = tuple(name for name in names or OUTPUTS if name == EMBEDDING or (name == SCORES and ensemble.tasks))
     return asked or (EMBEDDING,)
 
 
 def output_tensors(answer: InferenceAnswer, names: Sequence[str]) -> list[OutputTensor]:
-    """The outputs ``names`` of an answer.
+    """The outputs ``names`` of an answer, all that its ensemble has where none is named.
 
     :class:`ModelError` where the models gave other shapes than the repository promises.
     """
     ensemble = answer.request.ensemble
     n_users = len(answer.request.documents)
     tensors = []
-    for name in names:
+    for name in names or (OUTPUTS if ensemble.tasks else (EMBEDDING,)):
         if name == TASKS or (name == SCORES and not ensemble.tasks):
             shape = [n_users, len(ensemble.tasks)]
             raw = _names(ensemble.tasks) * n_users if name == TASKS else b""

@@ -19,6 +19,7 @@ from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.gateway.auth.settings import Auth, Jwt, Tls, check_opening
 from pragmatiq_triton.gateway.caller_limits import CallerLimits
 from pragmatiq_triton.gateway.limits import Limits
+from pragmatiq_triton.gateway.seen.settings import AccessLog, Traces
 
 SECTION = "gateway"
 PREFIX = "PRAGMATIQ_GATEWAY_"
@@ -33,6 +34,14 @@ class GatewayPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: Auth = Auth()
     tls: Tls = Tls()
     callers: CallerLimits = CallerLimits()
+    access_log: AccessLog = AccessLog()
+    traces: Traces = Traces()
+
+    def with_access_log(self, file: str) -> "GatewayPolicy":
+        """The same with the access log in ``file``, if it does not say where."""
+        if self.access_log.file:
+            return self
+        return msgspec.structs.replace(self, access_log=msgspec.structs.replace(self.access_log, file=file))
 
 
 def read_policy(section: Any, variables: Mapping[str, str], where: str = "settings") -> GatewayPolicy:

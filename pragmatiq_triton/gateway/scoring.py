@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import secrets
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any
@@ -12,16 +13,22 @@ from pragmatiq_triton.gateway.inference import InferenceAnswer, InferenceRequest
 from pragmatiq_triton.gateway.triton.messages import Output, infer_request, read_infer
 from pragmatiq_triton.gateway.triton.pool import Pool
 from pragmatiq_triton.given_up import GivenUp
+from pragmatiq_triton.stage_times import StageTime, StageTimes
 
 
 class Scoring:
-    """Answers requests through the models behind ``pool``; the models read on ``given_up`` whose callers are gone."""
+    """Answers requests through the models behind ``pool``; the models read on ``given_up`` whose callers are gone.
 
-    def __init__(self, pool: Pool, admission: Admission, given_up: GivenUp = GivenUp(None)) -> None:
+    On ``stage_times`` they write when they worked on what.
+    """
+
+    def __init__(self, pool: Pool, admission: Admission, given_up: GivenUp, stage_times: StageTimes) -> None:
         self._pool = pool
         self._given_up = given_up
+        self._stage_times = stage_times
         self.admission = admission
-        self._tickets = itertools.count(1)
+        # A gateway that was restarted does not take up the tickets of the one before.
+        self._tickets = itertools.count(secrets.randbits(48) + 1)
         self._calls: set[asyncio.Task[Any] | None] = set()
         self._gave_up = False
         self.is_stopping = False
@@ -69,15 +76,15 @@ class Scoring:
             await self.admission.enter(request.n_bytes, request.deadline)
             began = monotonic()
             try:
-                outputs = await self._ask(request)
+                outputs, stages = await self._ask(request)
             finally:
                 seconds = monotonic() - began
                 self.admission.leave(seconds)
         except TimeoutError:
             raise DeadlineError(f"no answer within {request.deadline - request.started:.3g} s") from None
-        return InferenceAnswer(request, outputs, began - request.started, seconds)
+        return InferenceAnswer(request, outputs, began - request.started, seconds, stages)
 
-    async def _ask(self, request: InferenceRequest) -> Mapping[str, Output]:
+    async def _ask(self, request: InferenceRequest) -> tuple[Mapping[str, Output], list[StageTime]]:
         ticket = next(self._tickets)
         parameters: dict[str, int | str | bool] = {"deadline": int(request.deadline * 1e6), "ticket": ticket}
         message = infer_request(request.ensemble.name, request.documents, request.outputs, parameters)
@@ -88,4 +95,4 @@ class Scoring:
         except (TimeoutError, asyncio.CancelledError):
             self._given_up.write(ticket)
             raise
-        return read_infer(answer)
+        return read_infer(answer), self._stage_times.read(ticket)

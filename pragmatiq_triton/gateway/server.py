@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -12,25 +12,29 @@ from time import monotonic
 import grpc
 import uvicorn
 
+from pragmatiq_triton.boards import GIVEN_UP, STAGE_TIMES
 from pragmatiq_triton.errors import ServerError
 from pragmatiq_triton.gateway.admission import Admission
 from pragmatiq_triton.gateway.auth import make_authentication
 from pragmatiq_triton.gateway.caller_limits import CallerAccounts
 from pragmatiq_triton.gateway.door import Door
+from pragmatiq_triton.gateway.errors import RequestError
 from pragmatiq_triton.gateway.health import Health
 from pragmatiq_triton.gateway.identity import read_identity
 from pragmatiq_triton.gateway.limits import Limits
-from pragmatiq_triton.gateway.metrics import make_metrics_app
 from pragmatiq_triton.gateway.over_grpc.service import InferenceService, server_options
 from pragmatiq_triton.gateway.over_http.app import make_app
 from pragmatiq_triton.gateway.over_http.protocol import BoundedProtocol, close_overdue
 from pragmatiq_triton.gateway.owner import Report, answer_owner
 from pragmatiq_triton.gateway.policy import check_policy
 from pragmatiq_triton.gateway.scoring import Scoring
+from pragmatiq_triton.gateway.seen.page import make_metrics_app
+from pragmatiq_triton.gateway.seen.watchers import make_watchers
 from pragmatiq_triton.gateway.settings import GatewaySettings
 from pragmatiq_triton.gateway.tls import Certificates
 from pragmatiq_triton.gateway.triton.pool import Pool
 from pragmatiq_triton.given_up import GivenUp
+from pragmatiq_triton.stage_times import StageTimes
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LOOK_SECONDS = 0.02
@@ -42,12 +46,18 @@ class _Service(uvicorn.Server):
     """uvicorn without signal handlers of its own, which looks once a second for callers that take too long."""
 
     def __init__(
-        self, app: object, host: str, port: int, limits: Limits, certificates: Certificates | None = None
+        self,
+        app: object,
+        host: str,
+        port: int,
+        limits: Limits,
+        refused: Callable[[RequestError], None],
+        certificates: Certificates | None = None,
     ) -> None:
         self._certificates = certificates
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]
-            http=partial(BoundedProtocol, limits=limits),  # type: ignore[arg-type]
+            http=partial(BoundedProtocol, limits=limits, refused=refused),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             log_config=None,
@@ -93,15 +103,18 @@ async def run(settings: GatewaySettings) -> None:
     certificates = Certificates(policy.tls) if policy.tls.certificate else None
     limits = policy.limits
     pool = Pool(settings.triton.http)
-    board = Path(settings.triton.given_up) if settings.triton.given_up else None
-    scoring = Scoring(pool, Admission(limits), GivenUp(board, writes=True))
+    boards = Path(settings.triton.boards) if settings.triton.boards else None
+    given_up = GivenUp(boards and boards / GIVEN_UP, writes=True)
+    scoring = Scoring(pool, Admission(limits), given_up, StageTimes(boards and boards / STAGE_TIMES))
     health = Health(Pool(settings.triton.http), identity.ensembles.values())
     accounts = CallerAccounts(policy.callers)
-    door = Door(identity, scoring, health, limits, make_authentication(policy.auth), accounts)
-    http = _Service(make_app(door), settings.host, settings.http_port, limits, certificates)
+    seen = make_watchers(settings, identity, scoring.admission, health)
+    door = Door(identity, scoring, health, limits, make_authentication(policy.auth), accounts, watchers=seen.watchers)
+    http = _Service(make_app(door), settings.host, settings.http_port, limits, seen.metrics.refused, certificates)
     # In plain text, without keys: orchestrators and Prometheus ask here, and nothing of customers is told.
     metrics_host = settings.metrics_host or settings.host
-    metrics = _Service(make_metrics_app(settings.triton.metrics, door), metrics_host, settings.metrics_port, limits)
+    page = make_metrics_app(settings.triton.metrics, door, seen.metrics)
+    metrics = _Service(page, metrics_host, settings.metrics_port, limits, seen.metrics.refused)
     over_grpc = grpc.aio.server(options=server_options(limits))
     over_grpc.add_generic_rpc_handlers((InferenceService(door),))
     grpc_port = _listen_with_grpc(over_grpc, settings.host, settings.grpc_port, certificates)
@@ -114,18 +127,19 @@ async def run(settings: GatewaySettings) -> None:
     tasks = [asyncio.create_task(each) for each in (http.serve(), metrics.serve(), health.watch())]
     stopping = asyncio.create_task(stop.wait())
     ended, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
-    given_up = await _drain(scoring, settings.drain_seconds if stopping in ended else 0)
+    n_given_up = await _drain(scoring, settings.drain_seconds if stopping in ended else 0)
     http.should_exit = metrics.should_exit = True
     await over_grpc.stop(_LAST_SECONDS)
     for task in (tasks[2], stopping):
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     pool.close()
+    seen.close()
     for task in tasks:
         if task in ended:
             raise ServerError(f"a service ended by itself: {task.exception()!r}")
-    if given_up:
-        raise ServerError(f"calls given up: {given_up} had no answer after {settings.drain_seconds:g} s")
+    if n_given_up:
+        raise ServerError(f"calls given up: {n_given_up} had no answer after {settings.drain_seconds:g} s")
 
 
 async def _drain(scoring: Scoring, seconds: float) -> int:

@@ -8,12 +8,13 @@ from pragmatiq_triton.gateway.policy import GatewayPolicy
 class Triton(msgspec.Struct, frozen=True):
     """Where Triton listens, and what it and its models' processes alone know.
 
-    ``http`` and ``metrics`` are ``host:port``; ``given_up`` is the file that says whose callers are gone.
+    ``http`` and ``metrics`` are ``host:port``; ``boards`` is the folder of the files over which it speaks
+    with the models past Triton (:mod:`pragmatiq_triton.boards`).
     """
 
     http: str
     metrics: str
-    given_up: str | None = None
+    boards: str | None = None
 
 
 class GatewaySettings(msgspec.Struct, frozen=True):
@@ -21,7 +22,8 @@ class GatewaySettings(msgspec.Struct, frozen=True):
 
     A port of 0 is any free one; ``metrics_host`` is ``host`` where it is None. ``drain_seconds`` is what calls under
     way have to end once the gateway is told to stop. ``owner`` is the descriptor over which whoever started the gateway
-    asks how the models are (:mod:`.owner`); the gateway ends when its owner has.
+    asks how the models are (:mod:`.owner`); the gateway ends when its owner has. ``access_log_output`` is the
+    descriptor that the policy's ``access_log.file`` means by "-".
     """
 
     repository: str
@@ -33,4 +35,5 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     drain_seconds: float = 30.0
     policy: GatewayPolicy = GatewayPolicy()
     owner: int | None = None
+    access_log_output: int | None = None
     metrics_host: str | None = None

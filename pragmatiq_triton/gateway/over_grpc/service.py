@@ -14,6 +14,7 @@ from pragmatiq_triton.gateway.call import Call, request_id
 from pragmatiq_triton.gateway.door import Door
 from pragmatiq_triton.gateway.errors import ModelError, RequestError
 from pragmatiq_triton.gateway.limits import Limits
+from pragmatiq_triton.gateway.over_grpc.bounds import check_bounds, check_small
 from pragmatiq_triton.gateway.over_grpc.messages import parse, read_inference, write_answer
 from pragmatiq_triton.gateway.over_http.rest import version
 from pragmatiq_triton.probe import SERVER
@@ -79,7 +80,10 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
         async def answer(body: bytes, context: Any) -> bytes:
             metadata = dict(context.invocation_metadata())
             call = Call("grpc", name, request_id(metadata.get("x-request-id")), received_bytes=len(body))
+            call.traceparent = metadata.get("traceparent")
             try:
+                if name != "ModelInfer":
+                    check_small(body)
                 if name not in _ASKED_BY_ANYBODY:
                     door.admit(call, metadata, _certificate_names(context))
                 answer = await handler(call, body, context, metadata)
@@ -110,6 +114,7 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
         return grpc.unary_unary_rpc_method_handler(answer)
 
     async def _infer(self, call: Call, body: bytes, context: Any, metadata: dict[str, Any]) -> bytes:
+        check_bounds(body)
         request = parse(pb.ModelInferRequest, body)
         ensemble = self._door.ensemble(request.model_name, request.model_version)
         inference = read_inference(request)
@@ -121,7 +126,7 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
         return write_answer(answer, inference, self._door.identity.parameters)
 
     async def _live(self, call: Call, body: bytes, context: Any, metadata: dict[str, Any]) -> bytes:
-        return _bytes(pb.ServerLiveResponse(live=True))
+        return _bytes(pb.ServerLiveResponse(live=self._door.health.is_alive))
 
     async def _ready(self, call: Call, body: bytes, context: Any, metadata: dict[str, Any]) -> bytes:
         return _bytes(pb.ServerReadyResponse(ready=self._is_ready()))

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from starlette.routing import Route, Router
 
+from pragmatiq_triton.api import OPENAPI, RECORD_SCHEMA, read_document
 from pragmatiq_triton.gateway import facts
 from pragmatiq_triton.gateway.call import Call, request_id
 from pragmatiq_triton.gateway.door import Door
@@ -59,6 +60,8 @@ class Endpoint:
         headers = headers_of(scope)
         given = headers.get(b"x-request-id")
         call = Call("http", self._route, request_id(given.decode("latin-1") if given else None))
+        if (parent := headers.get(b"traceparent")) is not None:
+            call.traceparent = parent.decode("latin-1")
         status = 200
         try:
             if self._methods and scope["method"] not in self._methods:
@@ -139,6 +142,15 @@ async def _model(door: Door, call: Call, headers: Headers, scope: Scope, receive
     return _encode(rest.model(door)), _JSON, []
 
 
+def _document(name: str) -> Handler:
+    content = read_document(name)
+
+    async def document(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
+        return content, _JSON, []
+
+    return document
+
+
 async def _server(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
     found = {"name": SERVER, "version": rest.version(), "extensions": facts.EXTENSIONS}
     return _encode(found), _JSON, []
@@ -157,6 +169,7 @@ async def _statistics(door: Door, call: Call, headers: Headers, scope: Scope, re
 
 
 async def _live(door: Door, call: Call, headers: Headers, scope: Scope, receive: Receive) -> Body:
+    door.require_alive()
     return b"", _JSON, []
 
 
@@ -194,6 +207,8 @@ def make_app(door: Door) -> Router:
     routes = [
         route("/v1/score", "POST", _score, rest.error_body),
         route("/v1/model", "GET", _model, rest.error_body),
+        route("/openapi.json", "GET", _document(OPENAPI), rest.error_body),
+        route("/v1/record.schema.json", "GET", _document(RECORD_SCHEMA), rest.error_body),
         route("/v2/health/live", "GET", _live),
     ]
     for versions in ("", "/versions/{version}"):

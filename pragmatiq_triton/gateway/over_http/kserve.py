@@ -1,42 +1,65 @@
 """KServe's protocol, version 2, over HTTP: what is read of an inference, and how its answer is written."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from pragmatiq_triton.gateway.bounded import bounded_list, elements
 from pragmatiq_triton.gateway.errors import MalformedError
 from pragmatiq_triton.gateway.identity import MOST_USERS
 from pragmatiq_triton.gateway.inference import InferenceAnswer
-from pragmatiq_triton.gateway.outputs import check_outputs, output_tensors
-from pragmatiq_triton.gateway.tensors_in import MOST_PARAMETERS, REFUSED_PARAMETERS, read_bytes_tensor
+from pragmatiq_triton.gateway.outputs import OUTPUTS, check_outputs, output_tensors
+from pragmatiq_triton.gateway.tensors_in import REFUSED_PARAMETERS, read_bytes_tensor
 
 HEADER_LENGTH = b"inference-header-content-length"
+
+
+_NOTHING = msgspec.Raw()
+
+
+class _Parameters(msgspec.Struct, frozen=True):
+    """Those that change what is done; others are passed over without being kept."""
+
+    timeout: msgspec.Raw = _NOTHING
+    binary_data: msgspec.Raw = _NOTHING
+    binary_data_size: msgspec.Raw = _NOTHING
+    binary_data_output: msgspec.Raw = _NOTHING
+    classification: msgspec.Raw = _NOTHING
+    shared_memory_region: msgspec.Raw = _NOTHING
+    sequence_id: msgspec.Raw = _NOTHING
+
+
+class _Shape(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    users: int
+    width: int = 1
 
 
 class _Tensor(msgspec.Struct):
     name: str
     datatype: str
-    shape: list[int]
-    parameters: dict[str, msgspec.Raw] = {}
-    data: msgspec.Raw = msgspec.Raw()
+    shape: _Shape
+    parameters: _Parameters = _Parameters()
+    data: msgspec.Raw = _NOTHING
 
 
 class _Asked(msgspec.Struct):
     name: str
-    parameters: dict[str, msgspec.Raw] = {}
+    parameters: _Parameters = _Parameters()
+
+
+_Outputs: Any = bounded_list(_Asked, len(OUTPUTS))
 
 
 class _Head(msgspec.Struct):
-    inputs: list[_Tensor]
+    inputs: tuple[_Tensor]
     id: str = ""
-    outputs: list[_Asked] = []
-    parameters: dict[str, msgspec.Raw] = {}
+    outputs: _Outputs = _Outputs()
+    parameters: _Parameters = _Parameters()
 
 
 _decode = msgspec.json.Decoder(_Head).decode
 _encode = msgspec.json.Encoder().encode
-_texts = msgspec.json.Decoder(list[str | list[str]])
+_texts = msgspec.json.Decoder(bounded_list(str | tuple[str], MOST_USERS)).decode
 
 
 class Inference(NamedTuple):
@@ -60,18 +83,15 @@ def read_inference(body: bytes, header_length: bytes | None) -> Inference:
         head = _decode(body[:head_size])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise MalformedError(f"expected a KServe inference request in JSON: {_short(error)}") from None
-    for parameters in (
-        head.parameters,
-        *(each.parameters for each in head.inputs[:1]),
-        *(each.parameters for each in head.outputs[:8]),
-    ):
+    outputs = elements(head.outputs)
+    for parameters in (head.parameters, head.inputs[0].parameters, *(each.parameters for each in outputs)):
         _check_parameters(parameters)
-    names = check_outputs([each.name for each in head.outputs])
-    documents = _documents(head.inputs, memoryview(body)[head_size:])
-    all_binary = _is_true(head.parameters.get("binary_data_output"))
-    asked = {each.name: each.parameters.get("binary_data") for each in head.outputs}
-    binary = frozenset(name for name in names if (all_binary if asked.get(name) is None else _is_true(asked[name])))
-    return Inference(head.id, documents, names, binary, _timeout(head.parameters.get("timeout")))
+    names = check_outputs([each.name for each in outputs])
+    documents = _documents(head.inputs[0], memoryview(body)[head_size:])
+    all_binary = _is_true(head.parameters.binary_data_output)
+    asked = {each.name: each.parameters.binary_data for each in outputs}
+    binary = frozenset(name for name in names or OUTPUTS if (_is_true(asked[name]) if asked.get(name) else all_binary))
+    return Inference(head.id, documents, names, binary, _timeout(head.parameters.timeout))
 
 
 def write_answer(answer: InferenceAnswer, inference: Inference, identity: dict[str, str]) -> tuple[bytes, int | None]:
@@ -105,34 +125,35 @@ def _head_size(body: bytes, header_length: bytes | None) -> int:
     return int(header_length)
 
 
-def _documents(inputs: Sequence[_Tensor], binary: memoryview) -> list[bytes]:
-    if len(inputs) != 1 or inputs[0].name != "record":
+def _documents(tensor: _Tensor, binary: memoryview) -> list[bytes]:
+    if tensor.name != "record":
         raise MalformedError("inputs: expected one tensor, `record`")
-    tensor = inputs[0]
     if tensor.datatype != "BYTES":
         raise MalformedError("inputs[0].datatype: expected BYTES")
-    if len(tensor.shape) not in (1, 2) or tensor.shape[1:] not in ([], [1]) or not 1 <= tensor.shape[0] <= MOST_USERS:
+    n_users = tensor.shape.users
+    if tensor.shape.width != 1 or not 1 <= n_users <= MOST_USERS:
         raise MalformedError(f"inputs[0].shape: expected [n, 1] with n from 1 to {MOST_USERS}")
-    size = tensor.parameters.get("binary_data_size")
-    if size is None:
+    size = tensor.parameters.binary_data_size
+    if not size:
         if len(binary):
             raise MalformedError("bytes follow the JSON, but inputs[0] has no binary_data_size")
         documents = _documents_of_json(tensor.data)
     else:
         documents = read_bytes_tensor(_binary(binary, size))
-    if len(documents) != tensor.shape[0]:
-        raise MalformedError(f"inputs[0]: the shape says {tensor.shape[0]} records, there are {len(documents)}")
+    if len(documents) != n_users:
+        raise MalformedError(f"inputs[0]: the shape says {n_users} records, there are {len(documents)}")
     return documents
 
 
 def _documents_of_json(data: msgspec.Raw) -> list[bytes]:
     try:
-        found = _texts.decode(data)
+        found = elements(_texts(data))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise MalformedError(
-            "inputs[0].data: expected each record as a string of JSON; POST /v1/score takes records as objects"
+            f"inputs[0].data: expected each record as a string of JSON, {MOST_USERS} at most; POST /v1/score takes "
+            "records as objects"
         ) from None
-    flat = [text for each in found for text in (each if isinstance(each, list) else [each])]
+    flat = (each[0] if isinstance(each, tuple) else each for each in found)
     return [text.encode("utf-8", "surrogatepass") for text in flat]
 
 
@@ -146,20 +167,18 @@ def _binary(binary: memoryview, size: msgspec.Raw) -> memoryview:
     return binary
 
 
-def _check_parameters(parameters: dict[str, msgspec.Raw]) -> None:
-    if len(parameters) > MOST_PARAMETERS:
-        raise MalformedError(f"parameters: expected at most {MOST_PARAMETERS}")
+def _check_parameters(parameters: _Parameters) -> None:
     for name, reason in REFUSED_PARAMETERS.items():
-        if name in parameters and bytes(parameters[name]) not in (b"0", b'""', b"null"):
+        if bytes(getattr(parameters, name)) not in (b"", b"0", b'""', b"null"):
             raise MalformedError(f"parameters: {name} is not done here: {reason}")
 
 
-def _is_true(value: msgspec.Raw | None) -> bool:
-    return value is not None and bytes(value) == b"true"
+def _is_true(value: msgspec.Raw) -> bool:
+    return bytes(value) == b"true"
 
 
-def _timeout(value: msgspec.Raw | None) -> int | None:
-    if value is None:
+def _timeout(value: msgspec.Raw) -> int | None:
+    if not value:
         return None
     try:
         found = msgspec.json.decode(value, type=int)

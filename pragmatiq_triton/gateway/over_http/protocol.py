@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -19,11 +20,13 @@ from pragmatiq_triton.gateway.errors import (
     SlowCallerError,
     TooLargeError,
     UnavailableError,
+    WrongMethodError,
 )
 from pragmatiq_triton.gateway.limits import Limits
 from pragmatiq_triton.gateway.tls import names_of
 
 _MOST_HEADERS = 100
+_OF_UPGRADE = (b"upgrade", b"connection", b"http2-settings")
 _FREE_PIECES = 1024
 _SMALLEST_PIECE = 64
 """A body may come in 1,024 pieces of any size; if it comes in more, they hold 64 bytes on average."""
@@ -57,7 +60,7 @@ class _OneWrite:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """A connection within ``limits``."""
+    """A connection within ``limits``; ``refused`` is told of one that is ended before its request is whole."""
 
     def __init__(
         self,
@@ -67,9 +70,11 @@ class BoundedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limits: Limits,
+        refused: Callable[[RequestError], None],
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
+        self._refused = refused
         self.when_gone: Callable[[], None] | None = None
         """What is to be done if the caller hangs up."""
         self.certificate_names: tuple[str, ...] = ()
@@ -99,7 +104,15 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._in_headers:
             self._header_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+            return
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_as_http1(data[upgrade.args[0] :])
+            return
         if self._in_headers and self._header_bytes > self._limits.max_header_bytes:
             self._end(self._headers_too_large())
 
@@ -121,7 +134,8 @@ class BoundedProtocol(HttpToolsProtocol):
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > self._limits.max_header_bytes:
             raise ValueError("headers too large")
-        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._pieces += 1
@@ -133,8 +147,28 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._due = math.inf
-        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            self._due = math.inf
+            super().on_message_complete()
+
+    def _go_on_as_http1(self, rest: bytes) -> None:
+        """Read the request anew as if it had not asked for another protocol, as Java's client does for HTTP/2.
+
+        The parser takes what follows such a head (``rest``) for that protocol. A server that does not speak it is to
+        answer as ever (RFC 9110, section 7.8).
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._end(WrongMethodError("no tunnels lead through here"))
+            return
+        kept = [(name, value) for name, value in self.headers if name not in _OF_UPGRADE]
+        # The caller's wish for the connection's end is all that is left of that header.
+        if any(b"close" in value.lower() for name, value in self.headers if name == b"connection"):
+            kept.append((b"connection", b"close"))
+        lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % header for header in kept]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     def on_response_complete(self) -> None:
         self._one_write.flush()
@@ -152,6 +186,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _end(self, error: RequestError) -> None:
         """Answer and close, unless an answer has begun already."""
+        self._refused(error)
         self._due = math.inf
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             body = b'{"error":"%b"}' % str(error).encode()
@@ -161,6 +196,11 @@ class BoundedProtocol(HttpToolsProtocol):
                 + body
             )
         self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """What the parser cannot read."""
+        self._refused(MalformedError(msg))
+        super().send_400_response(msg)
 
     def _headers_too_large(self) -> RequestError:
         return TooLargeError(f"request line and headers are larger than {self._limits.max_header_bytes:,} bytes")

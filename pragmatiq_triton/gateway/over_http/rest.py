@@ -1,11 +1,15 @@
 """Plain REST: records as objects in, named scores out."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version as installed_version
 from typing import Any
 
 import msgspec
 
+from pragmatiq_triton.gateway.bounded import bounded_list, elements
 from pragmatiq_triton.gateway.call import Call
 from pragmatiq_triton.gateway.door import Door
 from pragmatiq_triton.gateway.errors import MalformedError, RequestError, TooLargeError
@@ -16,23 +20,32 @@ from pragmatiq_triton.gateway.triton.messages import EMBEDDING
 
 DEFAULT_ENSEMBLE = "scoring"
 _AT_ONCE = 8
+_MOST_TASKS = 256
 _NO_RECORD = msgspec.Raw()
 
 
-class ScoreRequest(msgspec.Struct, forbid_unknown_fields=True):
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
     """The body of ``POST /v1/score``: one ``record`` or several ``records``.
 
-    ``tasks`` names the scores that are wanted, all of the default model where it is missing; ``embedding`` asks for the
+    ``tasks`` names the scores that are wanted, all of the default model where it is None; ``embedding`` asks for the
     user embedding.
     """
 
-    record: msgspec.Raw = _NO_RECORD
-    records: list[msgspec.Raw] | None = None
-    tasks: list[str] | None = None
-    embedding: bool = False
+    record: bytes
+    records: list[bytes] | None
+    tasks: list[str] | None
+    embedding: bool
 
 
-_decode = msgspec.json.Decoder(ScoreRequest).decode
+@cache
+def _decoder(most_records: int) -> Callable[[bytes], Any]:
+    optional = [("records", bounded_list(msgspec.Raw, most_records)), ("tasks", bounded_list(str, _MOST_TASKS))]
+    fields = [("record", msgspec.Raw, _NO_RECORD), *((name, kind | None, None) for name, kind in optional)]
+    body = msgspec.defstruct("ScoreRequest", [*fields, ("embedding", bool, False)], forbid_unknown_fields=True)
+    return msgspec.json.Decoder(body).decode
+
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -44,7 +57,7 @@ async def score(door: Door, call: Call, body: bytes, timeout: float | None) -> b
     asked = _read(body, door.limits.max_records)
     wanted = _ensembles(door.identity, asked.tasks)
     if asked.record:
-        found = await _score_one(door, call, bytes(asked.record), wanted, asked, timeout)
+        found = await _score_one(door, call, asked.record, wanted, asked, timeout)
         return _encode({"request_id": call.request_id, "model": _model_of(door), **found})
     assert asked.records is not None
     places = asyncio.Semaphore(_AT_ONCE)
@@ -56,7 +69,7 @@ async def score(door: Door, call: Call, body: bytes, timeout: float | None) -> b
             except RequestError as error:
                 return {"error": described(error)}
 
-    answers = await asyncio.gather(*(one(bytes(record)) for record in asked.records))
+    answers = await asyncio.gather(*(one(record) for record in asked.records))
     return _encode({"request_id": call.request_id, "model": _model_of(door), "answers": answers})
 
 
@@ -90,14 +103,25 @@ def version() -> str:
 
 def model(door: Door) -> dict[str, Any]:
     """What ``GET /v1/model`` says."""
-    manifest = door.identity.manifest
+    manifest, limits = door.identity.manifest, door.limits
     return {
         "run": manifest.run,
         "hash": door.identity.manifest_hash,
+        "origin": manifest.origin,
         "variant": manifest.variant,
         "precision": manifest.precision,
         "dim": manifest.dim,
+        "tokenizer_hash": manifest.tokenizer_hash,
+        "weights_hash": manifest.weights_hash,
+        "text_encoder": (manifest.text_encoder or {}).get("kind"),
         "models": {name: list(each.tasks) for name, each in door.identity.ensembles.items()},
+        "tasks": [msgspec.to_builtins(head) for head in manifest.heads],
+        "limits": {
+            "max_body_bytes": limits.max_body_bytes,
+            "max_records": limits.max_records,
+            "request_seconds": limits.request_seconds,
+            "record": dict(door.identity.record_limits),
+        },
         "versions": {**manifest.versions, "gateway": version()},
     }
 
@@ -127,15 +151,17 @@ async def _score_one(
 
 def _read(body: bytes, most: int) -> ScoreRequest:
     try:
-        asked = _decode(body)
+        found = _decoder(most)(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         said = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]
+        if said.startswith(f"Expected `array` of at most length {most}"):
+            raise TooLargeError(f"records: expected at most {most:,}") from None
         raise MalformedError(f'expected {{"record": {{...}}}} or {{"records": [...]}} in JSON: {said}') from None
-    if bool(asked.record) == (asked.records is not None):
+    if bool(found.record) == (found.records is not None):
         raise MalformedError("expected either `record` or `records`")
-    if asked.records is not None and len(asked.records) > most:
-        raise TooLargeError(f"records: expected at most {most:,}")
-    return asked
+    records = None if found.records is None else [bytes(each) for each in elements(found.records)]
+    tasks = None if found.tasks is None else elements(found.tasks)
+    return ScoreRequest(bytes(found.record), records, tasks, found.embedding)
 
 
 def _ensembles(identity: Identity, tasks: list[str] | None) -> dict[str, Ensemble]:

@@ -1,6 +1,9 @@
 """``pragmatiq api-key`` and ``serve --settings``: what the network reaches is closed unless it is said to be open."""
 
+import json
+import os
 import shutil
+import socket
 import stat
 
 import pytest
@@ -51,7 +54,12 @@ class TestServe:
             f"gateway:\n  auth: {{api_keys: {keys}}}\n  tls: {{certificate: {certificate}, key: {private}}}\n"
         )
         copy = shutil.copytree(repository, tmp_path / "repository")
-        with serving(copy, options=(*SKIP, "--host", "0.0.0.0", "--settings", str(settings))) as run:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        options = (*SKIP, "--host", "0.0.0.0", "--settings", str(settings), "--http-port", str(port))
+        environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+        logs = tmp_path / "state" / "pragmatiq"
+        with serving(copy, options=options, env=environment) as run:
             run.ready()
             for scheme, name in (("https", "http"), ("grpcs", "grpc")):
                 url = f"{scheme}://localhost:{run.urls[name].rpartition(':')[2]}"
@@ -63,4 +71,11 @@ class TestServe:
             run.process.terminate()
             err = run.end()
         assert run.process.returncode == 0, err
-        assert "callers: API keys, over TLS" in err
+        access = logs / f"access-{port}.jsonl"
+        assert f"callers: API keys, over TLS; access log: {access}" in err
+        assert f"the server's log: {logs / f'server-{port}.log'}" in err
+        told = [json.loads(line) for line in access.read_text().splitlines()]
+        assert [line["caller"] for line in told if line["records"]] == ["fraud"] * 2
+        assert [line["status"] for line in told if line["caller"] == ""] == [401] * 2
+        assert (logs / f"server-{port}.log").stat().st_size > 0
+        assert stat.S_IMODE(logs.stat().st_mode) == 0o700

@@ -39,7 +39,7 @@ class Gateway:
         return self.log_file.read_text()
 
 
-StartGateway = Callable[[GatewayPolicy], Gateway]
+StartGateway = Callable[..., Gateway]
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,12 @@ def start_gateway(server: TritonServer, tmp_path_factory: pytest.TempPathFactory
     """Starts gateways; they end with the module's tests."""
     started: list[Gateway] = []
 
-    def start(policy: GatewayPolicy) -> Gateway:
+    def start(policy: GatewayPolicy, triton: str | None = None) -> Gateway:
         folder = tmp_path_factory.mktemp("gateway")
         log = folder / "log"
         settings = GatewaySettings(
             repository=str(server.repository),
-            triton=Triton(http=server.http_url, metrics=server.metrics_address),
+            triton=Triton(http=triton or server.http_url, metrics=server.metrics_address, boards=str(server.folder)),
             http_port=0,
             grpc_port=0,
             metrics_port=0,
