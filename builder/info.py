@@ -1,6 +1,7 @@
 """Describing a run, a tokenized data set, a model repository, or this installation."""
 
 import json
+import os
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pragmatiq_triton.embedded import find_server_environment
-from pragmatiq_triton.errors import ArtifactError, MissingDependencyError
+from pragmatiq_triton.errors import ArtifactError, ConfigError, MissingDependencyError
+from pragmatiq_triton.operator_settings import REPOSITORY, read_model_settings, read_settings_file
 from pragmatiq_triton.text_encoders import TextEncoderSpec
 from pragmatiq_triton.text_encoders.trust import OPTION, code_of
 from pragmatiq_triton.tokenizer import Vocabulary
@@ -20,11 +22,15 @@ PACKAGES = ("numpy", "torch", "transformers", "onnxruntime", "pyarrow", "tritonc
 NO_FIELDS = {"fields": "no table of them: made by another version, or by the upstream toolkit"}
 
 
-def describe(path: Path | None) -> tuple[str, dict[str, Any], "FieldTable | None"]:
+def describe(path: Path | None, settings: Path | None = None) -> tuple[str, dict[str, Any], "FieldTable | None"]:
     """A title, what is to be said of ``path``, and the table of fields of a data set or a run that has one.
 
-    Raises :class:`ArtifactError` where it is nothing of ours.
+    ``settings`` are an operator's, of a model repository.
+
+    Raises :class:`ArtifactError` where it is nothing of ours, :class:`ConfigError` where the settings do not fit it.
     """
+    if settings is not None and (path is None or not (path / "manifest.json").exists()):
+        raise ConfigError("--settings: they are of a model repository")
     if path is None:
         return "This installation", _installation(), None
     if (path / "manifest.json").exists():
@@ -34,6 +40,7 @@ def describe(path: Path | None) -> tuple[str, dict[str, Any], "FieldTable | None
         spec = msgspec.convert(manifest.text_encoder, TextEncoderSpec) if manifest.text_encoder else None
         values = {**msgspec.to_builtins(manifest), "files": len(manifest.files), "altered": altered_files(path)}
         del values["configs"]
+        values["settings"] = _in_force(path, settings)
         return f"Model repository {path}", values | _code(spec), None
     if _looks_like_a_run(path):
         from builder.dataset.field_table import FieldTable
@@ -72,6 +79,20 @@ def describe(path: Path | None) -> tuple[str, dict[str, Any], "FieldTable | None
         spec = Vocabulary.load(path / "tokenizer").config.text_encoder_spec
         return f"Tokenized data set {path}", {**meta, **_code(spec)}, FieldTable.load(path)
     raise ArtifactError(f"{path}: expected a run, a tokenized data set or a model repository")
+
+
+def _in_force(repository: Path, file: Path | None) -> dict[str, dict[str, str]]:
+    """The models' settings, each with who said it where it was not the repository."""
+    found = read_model_settings(repository, read_settings_file(file), os.environ, str(file))
+    return {
+        model: {
+            name: each.value if each.source == REPOSITORY else f"{each.value} ({each.source})"
+            for name, each in values.items()
+            if each.value
+        }
+        for model, values in found.items()
+        if values
+    }
 
 
 def _looks_like_a_run(path: Path) -> bool:

@@ -12,8 +12,15 @@ from pragmatiq_triton.embedded.log import end_of
 from pragmatiq_triton.embedded.watch import watch
 from pragmatiq_triton.errors import ServerError
 from pragmatiq_triton.exposure import require_direct_exposure
-from pragmatiq_triton.gateway.policy import describe_callers, read_policy_file
+from pragmatiq_triton.gateway.policy import describe_callers, read_policy
 from pragmatiq_triton.gateway.seen.settings import OFF
+from pragmatiq_triton.operator_settings import (
+    GATEWAY_SECTION,
+    changed,
+    lines,
+    read_model_settings,
+    read_settings_file,
+)
 from pragmatiq_triton.stop_signals import StopSignals
 from pragmatiq_triton.verification import verify
 
@@ -53,9 +60,13 @@ class Serving:
         if log_file is None and folder:
             log_file = folder / f"server-{http_port}.log"
         self._access_log = OFF
+        parts = read_settings_file(settings_file)
+        of_models = read_model_settings(repository, parts, os.environ, str(settings_file))
+        self._of_operator = lines(of_models)
         if gateway:
             file = str(folder / f"access-{http_port}.jsonl") if folder else OFF
-            policy = read_policy_file(settings_file, os.environ).with_access_log(file)
+            section = parts.get(GATEWAY_SECTION)
+            policy = read_policy(section, os.environ, str(settings_file)).with_access_log(file)
             self._access_log = policy.access_log.file
             settings["policy"] = policy
         else:
@@ -68,6 +79,7 @@ class Serving:
             log_file=log_file,
             environment=environment,
             open_apis=(),
+            model_settings=changed(of_models),
             **settings,
         )
 
@@ -76,10 +88,12 @@ class Serving:
 
         :class:`ArtifactError` where the repository is not what its manifest says, if that is to be verified.
         """
+        for line in self._of_operator:
+            self._say(line)
         if self._verified:
             found = verify(self._server.repository, SKIP, say=self._say, stopping=self._signals.is_asked)
-            for line in found.lines() if found else []:
-                self._say(line)
+            if found:
+                self._say(str(found))
         else:
             self._say("the repository is served as it is: not verified")
         if self._signals.asked:

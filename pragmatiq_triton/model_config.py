@@ -56,19 +56,6 @@ def config_facts(text: str) -> ConfigFacts:
     return ConfigFacts(hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest(), settings)
 
 
-def differences(exported: ConfigFacts, found: ConfigFacts) -> list[str] | None:
-    """What an operator has changed, as ``threads 0 -> 2``; None where there is more to it than settings."""
-    added = sorted(set(found.settings) - set(exported.settings))
-    addable = ADDED_PARAMETERS if OF_TOKENIZER in exported.settings else ()
-    if exported.fixed != found.fixed or not set(added) <= set(addable):
-        return None
-    return [f"{name} added: {found.settings[name]}" for name in added] + [
-        f"{name} {value} -> {found.settings.get(name, 'left out')}"
-        for name, value in exported.settings.items()
-        if found.settings.get(name) != value
-    ]
-
-
 def _tokens(text: str) -> Iterator[str]:
     place = 0
     while place < len(text):

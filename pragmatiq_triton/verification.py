@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pragmatiq_triton.cpus import usable_cpus
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.manifest import FILE, Manifest, read_manifest
-from pragmatiq_triton.model_config import config_facts, differences
+from pragmatiq_triton.model_config import config_facts
 
 _CHUNK = 1 << 20
 _SAY_SECONDS = 5.0
@@ -19,19 +19,14 @@ _NAMED = 10
 
 
 class Verified(NamedTuple):
-    """A repository that may be served: its size, the seconds it took, and what the operator has changed in configs."""
+    """A repository that may be served: its size, and the seconds it took."""
 
     files: int
     bytes: int
     seconds: float
-    changes: list[str]
 
-    def lines(self) -> list[str]:
-        """What an operator should know of it."""
-        return [
-            f"verified: {self.files} files, {self.bytes / 1e6:,.0f} MB, in {self.seconds:.1f} s",
-            *(f"changed by the operator: {change}" for change in self.changes),
-        ]
+    def __str__(self) -> str:
+        return f"verified: {self.files} files, {self.bytes / 1e6:,.0f} MB, in {self.seconds:.1f} s"
 
 
 def verify(
@@ -43,9 +38,8 @@ def verify(
 ) -> Verified | None:
     """Hold every file of ``repository`` against the hash in its manifest; None soon after ``stopping`` answers true.
 
-    A config may differ in an operator's settings (:mod:`pragmatiq_triton.model_config`). ``skip_by`` says in the error
-    how to serve without this check; ``say`` is given how far it is every five seconds. This finds mistakes, not
-    attacks: who can write files can write the manifest as well.
+    ``skip_by`` says in the error how to serve without this check; ``say`` is given how far it is every five seconds.
+    This finds mistakes, not attacks: whoever can write files can write the manifest as well.
 
     Raises :class:`ArtifactError`, which names the files that are changed, missing or not listed.
     """
@@ -70,16 +64,7 @@ def verify(
                 say(f"verifying the repository: {reading.bytes / 1e6:,.0f} of {total / 1e6:,.0f} MB")
             time.sleep(0.01)
         found = {name: future.result() for name, future in hashes.items()}
-    changed, changes, odd = [], [], []
-    for name in present:
-        if found[name] == manifest.files[name]:
-            continue
-        allowed = _config_changes(repository, name, manifest) if name in manifest.configs else None
-        if allowed is None:
-            changed.append(name)
-            odd += [name] if name in manifest.configs else []
-        else:
-            changes += [f"{Path(name).parent}: {change}" for change in allowed]
+    changed = [name for name in present if found[name] != manifest.files[name]]
     problems = {
         "changed": changed,
         "missing": [name for name in manifest.files if name not in found],
@@ -87,9 +72,9 @@ def verify(
     }
     if any(problems.values()):
         told = "; ".join(f"{kind}: {_names(names)}" for kind, names in problems.items() if names)
-        hint = " (in a config.pbtxt only parameters and instance counts may be changed)" if odd else ""
-        raise ArtifactError(f"{repository}: not what its {FILE} says. {told}{hint}. Nothing was served: {way_out}")
-    return Verified(len(found), total, time.monotonic() - started, changes)
+        hint = _hint(repository, manifest, changed)
+        raise ArtifactError(f"{repository}: not what its {FILE} says. {told}.{hint} Nothing was served: {way_out}")
+    return Verified(len(found), total, time.monotonic() - started)
 
 
 class _Reading:
@@ -112,11 +97,21 @@ class _Reading:
         return digest.hexdigest()
 
 
-def _config_changes(repository: Path, name: str, manifest: Manifest) -> list[str] | None:
-    try:
-        return differences(manifest.configs[name], config_facts((repository / name).read_text(encoding="utf-8")))
-    except ValueError:
-        return None
+def _hint(repository: Path, manifest: Manifest, changed: list[str]) -> str:
+    """What of changed configs is an operator's setting, as ``settings.yaml`` has it."""
+    parts = []
+    for name in changed:
+        if name not in manifest.configs:
+            continue
+        try:
+            found = config_facts((repository / name).read_text(encoding="utf-8"))
+        except ValueError:
+            continue
+        exported = manifest.configs[name].settings
+        laid = [f"{key}: {value}" for key, value in found.settings.items() if exported.get(key) != value]
+        if laid:
+            parts.append(f"{Path(name).parent}: {{{', '.join(laid)}}}")
+    return f" Settings stay out of it, in a settings.yaml: {'; '.join(parts)}." if parts else ""
 
 
 def _others(repository: Path, manifest: Manifest) -> Iterator[str]:

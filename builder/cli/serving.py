@@ -59,7 +59,7 @@ def warm(
         if of.evicted:
             stderr.print(
                 f"note: {name} keeps {of.entries:,} of {of.entries + of.evicted:,} event vectors, the last used; "
-                f"for more raise event_cache_bytes in {repository / name / 'config.pbtxt'}",
+                f"for more set {name}: {{event_cache_bytes: …}} in settings.yaml",
                 markup=False,
                 highlight=False,
             )
@@ -94,8 +94,8 @@ def serve(
     settings: Annotated[
         Path | None,
         typer.Option(
-            help="A settings.yaml; under `gateway` it says who may call, TLS, and limits. Variables "
-            "PRAGMATIQ_GATEWAY_… win over it.",
+            help="A settings.yaml: under `gateway` who may call, TLS, and limits; under a model's name its parameters "
+            "and instances. Variables PRAGMATIQ_GATEWAY_… and PRAGMATIQ_MODEL_… win over it.",
             exists=True,
             dir_okay=False,
         ),
@@ -135,7 +135,7 @@ def serve(
     Prints the gateway's URLs once every model answers. Triton itself listens on 127.0.0.1, on ports of its own choice.
 
     Before the start every file is held against the hash in manifest.json; a changed, missing or foreign one ends the
-    command with 4. In a config.pbtxt parameters and instance counts may be changed, and are told.
+    command with 4. Settings are laid over a view of the repository, which is never written.
 
     TERM, INT and HUP (unless nohup has it ignored) stop it, exit code 0: new calls are refused, those under way
     finished, 30 seconds at most. A second one ends it at once and gives them up, exit code 130. However it ends,
@@ -187,13 +187,21 @@ def info(
     path: Annotated[
         Path | None, typer.Argument(help="A run, a tokenized data set or a model repository.", exists=True)
     ] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            help="With a repository: the settings.yaml that a server would get; variables count too.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Describe a run, data set or repository; without one, what is installed and whether a server can start here."""
     from builder.cli.fields import show_fields
     from builder.info import describe
 
-    title, values, fields = describe(path)
+    title, values, fields = describe(path, settings)
     show(title, {**values, **fields.to_dict()} if fields and json else values, json)
     if fields:
         show_fields(fields, json)

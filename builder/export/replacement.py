@@ -47,7 +47,10 @@ def what_is_replaced(place: Path, new: Manifest) -> list[str]:
         if name.endswith("config.pbtxt") and (place / name).is_file() and file_hash(place / name) != digest
     ]
     if edited:
-        lines.append(f"{place}: {_listed(edited)} had been changed by hand; the changes are gone, make them again")
+        lines.append(
+            f"{place}: {_listed(edited)} had been changed by hand; settings belong into a settings.yaml, "
+            "which no export replaces"
+        )
     return lines
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from pragmatiq_triton.cache_folder import cache_folder
 from pragmatiq_triton.container.settings import (
@@ -22,7 +23,7 @@ from pragmatiq_triton.container.settings import (
 from pragmatiq_triton.container.supervisor import supervise
 from pragmatiq_triton.embedded.gateway_process import require_gateway
 from pragmatiq_triton.embedded.kept import unable
-from pragmatiq_triton.embedded.layout import make_folder, way_to
+from pragmatiq_triton.embedded.layout import make_folder
 from pragmatiq_triton.embedded.ports import reserve_ports
 from pragmatiq_triton.errors import PragmatiqError
 from pragmatiq_triton.exposure import require_direct_exposure
@@ -30,6 +31,14 @@ from pragmatiq_triton.fingerprints import secret
 from pragmatiq_triton.gateway.identity import read_identity
 from pragmatiq_triton.keeper.remains import claim, new_server_id, remove, remove_of_dead_servers
 from pragmatiq_triton.model_folders import model_names
+from pragmatiq_triton.operator_settings import (
+    SETTINGS_VARIABLE,
+    changed,
+    lines,
+    read_model_settings,
+    read_settings_file,
+)
+from pragmatiq_triton.repository_view import view_of
 from pragmatiq_triton.stop_signals import StopSignals
 from pragmatiq_triton.text_encoders.trust import require_trusted_repository
 from pragmatiq_triton.verification import verify
@@ -49,6 +58,11 @@ def serve(extra: Sequence[str]) -> None:
     else:
         for address in (settings.address, settings.metrics_address):
             require_direct_exposure(address, TRITONSERVER, f"{GATEWAY}=0")
+    file = os.environ.get(SETTINGS_VARIABLE)
+    parts = read_settings_file(Path(file) if file else None)
+    of_models = read_model_settings(settings.repository, parts, os.environ, file or SETTINGS_VARIABLE)
+    for line in lines(of_models):
+        _say(line)
     secret(cache_folder())
     require_trusted_repository(settings.repository, None)
     if (size := _shared_memory_bytes()) < _WANTED_BYTES:
@@ -57,8 +71,7 @@ def serve(extra: Sequence[str]) -> None:
         if settings.skip_verification:
             _say(f"{settings.repository} is served as it is: not verified")
         elif found := verify(settings.repository, f"{SKIP_VERIFICATION}=1", say=_say, stopping=signals.is_asked):
-            for line in found.lines():
-                _say(line)
+            _say(str(found))
         if signals.asked:
             return
     # A volume for /dev/shm outlives a container that was killed.
@@ -71,7 +84,7 @@ def serve(extra: Sequence[str]) -> None:
         raise unable("/dev/shm cannot be used", error) from error
     try:
         usage = subprocess.run([TRITONSERVER, "--help"], capture_output=True, encoding="utf-8", check=False)
-        linked = replace(settings, repository=way_to(settings.repository, folder))
+        linked = replace(settings, repository=view_of(settings.repository, folder, changed(of_models)))
         ports = reserve_ports(LOOPBACK, (0, 0, 0)) if settings.gateway else None
         gateway = (settings.gateway_settings(ports, folder), server_id) if ports else None
         command = linked.command(usage.stdout + usage.stderr, extra, f"{server_id}-", ports)

@@ -8,6 +8,7 @@ from pathlib import Path
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.gateway.policy import GatewayPolicy, check_policy, read_policy_file
 from pragmatiq_triton.gateway.settings import GatewaySettings, Triton
+from pragmatiq_triton.operator_settings import SETTINGS_VARIABLE
 from pragmatiq_triton.server_flags import restricted_flags, server_flags
 
 REPOSITORY = Path("/models")
@@ -51,8 +52,9 @@ class Settings:
     ``PRAGMATIQ_METRICS_ADDRESS``: IPv4 addresses that HTTP and gRPC, and that the metrics, listen on (0.0.0.0).
     ``PRAGMATIQ_DRAIN_SECONDS``: how long calls under way have to end after SIGTERM (30); give the container a stop
     timeout that is 15 seconds longer. ``PRAGMATIQ_SETTINGS``: a settings.yaml, whose ``gateway`` says who may call,
-    over what, and how much; variables ``PRAGMATIQ_GATEWAY_…`` win over it (:mod:`pragmatiq_triton.gateway.policy`).
-    ``PRAGMATIQ_SKIP_VERIFICATION``: 1 serves the repository whatever its manifest says (0).
+    over what, and how much (:mod:`pragmatiq_triton.gateway.policy`), and which sets parameters of the models
+    (:mod:`pragmatiq_triton.operator_settings`); variables ``PRAGMATIQ_GATEWAY_…`` and ``PRAGMATIQ_MODEL_…`` win over
+    it. ``PRAGMATIQ_SKIP_VERIFICATION``: 1 serves the repository whatever its manifest says (0).
     ``PRAGMATIQ_TRUST_REMOTE_CODE``: 1 lets code run that came with the repository; without it such a one is refused.
 
     ``PRAGMATIQ_GATEWAY``: 0 has callers reach Triton itself (1). Then ``PRAGMATIQ_API_KEY_FILE`` is a file with the key
@@ -82,7 +84,7 @@ class Settings:
         address = variables.get("PRAGMATIQ_ADDRESS") or "0.0.0.0"
         policy = GatewayPolicy()
         if gateway:
-            file = variables.get("PRAGMATIQ_SETTINGS")
+            file = variables.get(SETTINGS_VARIABLE)
             policy = read_policy_file(Path(file) if file else None, variables).with_access_log("-")
             check_policy(policy, address)
         return cls(

@@ -1,7 +1,6 @@
-"""The temporary folder of a server: its backend, the way to its repository, and its log."""
+"""The temporary folder of a server, and its backend."""
 
 import os
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -9,11 +8,7 @@ from pathlib import Path
 from pragmatiq_triton.embedded.environment import STUB, ServerEnvironment
 from pragmatiq_triton.errors import ServerError
 from pragmatiq_triton.keeper.remains import FOLDER_PREFIX
-
-REPOSITORY_LINK = "repository"
-
-# The Python backend hands paths to a shell without quotes: a space, an umlaut or a bracket breaks, or does worse.
-_UNSAFE = re.compile(r"[^A-Za-z0-9_./+,@:-]")
+from pragmatiq_triton.repository_view import UNSAFE
 
 
 def make_folder() -> Path:
@@ -22,7 +17,7 @@ def make_folder() -> Path:
     for base in dict.fromkeys((_first_choice(), "/tmp", "/var/tmp")):
         if base is None:
             continue
-        if _UNSAFE.search(base):
+        if UNSAFE.search(base):
             problems.append(f"{base}: its name holds what the server cannot use")
             continue
         try:
@@ -55,15 +50,6 @@ def lay_out_backend(environment: ServerEnvironment, folder: Path) -> Path:
             "start from: name a folder on another file system in TMPDIR"
         )
     return python.parent
-
-
-def way_to(repository: Path, folder: Path) -> Path:
-    """``repository``, or where its own path cannot be used, a link to it in ``folder``."""
-    if not _UNSAFE.search(str(repository)):
-        return repository
-    link = folder / REPOSITORY_LINK
-    link.symlink_to(repository, target_is_directory=True)
-    return link
 
 
 def _first_choice() -> str | None:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from pragmatiq_triton.cache_folder import cache_folder as cache_folder_of_proces
 from pragmatiq_triton.drain import Drain
 from pragmatiq_triton.embedded.environment import ServerEnvironment, find_server_environment
 from pragmatiq_triton.embedded.kept import Keeper, unable
-from pragmatiq_triton.embedded.layout import REPOSITORY_LINK, lay_out_backend, make_folder, way_to
+from pragmatiq_triton.embedded.layout import lay_out_backend, make_folder
 from pragmatiq_triton.embedded.log import address_in_use, end_of, failure_reason
 from pragmatiq_triton.embedded.ports import reserve_ports
 from pragmatiq_triton.errors import ConfigError, ServerError
@@ -30,6 +30,7 @@ from pragmatiq_triton.keeper.log_file import open_log
 from pragmatiq_triton.keeper.remains import make_regions_private, new_server_id, remove_of_dead_servers
 from pragmatiq_triton.model_folders import model_names
 from pragmatiq_triton.processes import OWN_FILES_ONLY, raise_open_files_limit
+from pragmatiq_triton.repository_view import VIEW, view_of
 from pragmatiq_triton.server_flags import restricted_flags, server_flags
 from pragmatiq_triton.text_encoders.trust import TRUST_VARIABLE, require_trusted_repository
 
@@ -78,6 +79,7 @@ class TritonServer:
             of the others. By default the models' configs, from which a client learns how many records a request takes.
         trust_remote_code: the operator's word that code that came with the repository may run; by default the process
             environment says.
+        model_settings: an operator's, by model and name, laid over the repository's, which is not written.
 
     Raises:
         ArtifactError: ``repository`` is not a model repository.
@@ -101,6 +103,7 @@ class TritonServer:
         cache_folder: Path | None = None,
         open_apis: Collection[str] = ("model-config",),
         trust_remote_code: bool = False,
+        model_settings: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.repository = repository.absolute()
         self._models = model_names(self.repository)
@@ -117,6 +120,7 @@ class TritonServer:
             self._variables[TRUST_VARIABLE] = "1"
         self._trusted = trust_remote_code or None
         self._open_apis = tuple(open_apis)
+        self._model_settings = model_settings or {}
         self._id = new_server_id()
         self._started: _Started | None = None
 
@@ -268,7 +272,7 @@ class TritonServer:
         what = self._until_ready(process, stopping)
         if what is None:
             return None
-        reason = failure_reason(self._clear().replace(str(folder / REPOSITORY_LINK), str(self.repository)))
+        reason = failure_reason(self._clear().replace(str(folder / VIEW), str(self.repository)))
         return f"the Triton server over {self.repository} {what}" + (f":\n{reason}" if reason else "")
 
     def _spawn(self, keeper: Keeper, drain: Drain, folder: Path) -> "subprocess.Popen[bytes]":
@@ -276,7 +280,7 @@ class TritonServer:
             backends = lay_out_backend(self._environment, folder)
             of_server = {**create_boards(folder), **drain.variables()}
             return subprocess.Popen(
-                self._command(way_to(self.repository, folder), backends),
+                self._command(view_of(self.repository, folder, self._model_settings), backends),
                 env=self._environment.variables() | self._variables | of_server,
                 # Its models' processes import from the current folder first: in the caller's anything may lie.
                 cwd=folder,

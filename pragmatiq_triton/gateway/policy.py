@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.gateway.auth.settings import Auth, Jwt, Tls, check_opening
 from pragmatiq_triton.gateway.caller_limits import CallerLimits
 from pragmatiq_triton.gateway.limits import Limits
 from pragmatiq_triton.gateway.seen.settings import AccessLog, Traces
+from pragmatiq_triton.operator_settings import GATEWAY_SECTION, read_settings_file
 
-SECTION = "gateway"
 PREFIX = "PRAGMATIQ_GATEWAY_"
 # What Kubernetes puts into every container where a service is called pragmatiq-gateway.
 _OF_SERVICES = re.compile(r"SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?")
@@ -53,7 +52,7 @@ def read_policy(section: Any, variables: Mapping[str, str], where: str = "settin
     try:
         policy = msgspec.convert({} if section is None else section, GatewayPolicy)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {SECTION}: {_words(error)}") from None
+        raise ConfigError(f"{where}: {GATEWAY_SECTION}: {_words(error)}") from None
     names = {_variable(path): (path, kind) for path, kind in _settings(GatewayPolicy, ())}
     laid = msgspec.to_builtins(policy)
     for name in sorted(variables):
@@ -71,15 +70,7 @@ def read_policy(section: Any, variables: Mapping[str, str], where: str = "settin
 
 def read_policy_file(file: Path | None, variables: Mapping[str, str]) -> GatewayPolicy:
     """As :func:`read_policy`, of a ``settings.yaml``."""
-    if file is None:
-        return read_policy(None, variables)
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file}: settings cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(found, dict | None):
-        raise ConfigError(f"{file}: expected settings by name, got {type(found).__name__}")
-    return read_policy((found or {}).get(SECTION), variables, str(file))
+    return read_policy(read_settings_file(file).get(GATEWAY_SECTION), variables, str(file))
 
 
 def describe_callers(policy: GatewayPolicy) -> str:

@@ -1,9 +1,15 @@
 """``pragmatiq serve`` holds the repository against its manifest before it starts."""
 
+import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
+from bench.serving.processes import tree
+from pragmatiq_client import InvalidRecordError, ScoringClient
+from tests.conftest import RECORDS
 from tests.pragmatiq_triton.embedded.test_ends import serving
 
 
@@ -20,13 +26,28 @@ def test_another_runs_file_is_refused_with_its_name(pragmatiq, copy):
 
 
 @pytest.mark.triton
-def test_an_operators_change_is_told_and_a_path_with_a_space_and_an_umlaut_is_served(copy):
-    config = copy / "scorer" / "config.pbtxt"
-    config.write_text(config.read_text(encoding="utf-8").replace('"268435456"', '"0"'), encoding="utf-8")
-    with serving(copy, options=()) as run:
+def test_an_operators_settings_are_told_and_in_force_and_the_repository_stays_as_it_is(copy, pragmatiq, tmp_path):
+    """Its path holds a space and an umlaut, which Triton itself cannot read."""
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("scorer: {event_cache_bytes: 0, instances: 2}\n")
+    told = pragmatiq("info", copy, "--settings", settings, "--json").json["settings"]
+    assert told["scorer"]["instances"] == f"2 ({settings})"
+    assert told["tokenizer"]["instances"] == "1"
+    environment = {**os.environ, "PRAGMATIQ_TOKENIZER_MAX_EVENTS": "3"}
+    with serving(copy, options=("--settings", str(settings)), env=environment) as run:
         run.ready()
+        with ScoringClient(run.urls["grpc"]) as client:
+            client.score_one({"events": []})
+            with pytest.raises(InvalidRecordError, match="max_events = 3"):
+                client.score_one(json.dumps({"events": [json.loads(RECORDS[3])["events"][0]] * 4}))
+        commands = [Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8") for pid in tree(run.group)]
+        assert sum("/scorer/1/model.py" in command for command in commands) == 2
         run.process.terminate()
         err = run.end()
     assert run.process.returncode == 0
-    assert "changed by the operator: scorer: event_cache_bytes 268435456 -> 0" in err
+    assert f"scorer: event_cache_bytes = 0 ({settings})" in err
+    assert "tokenizer: max_events = 3 (PRAGMATIQ_TOKENIZER_MAX_EVENTS)" in err
     assert "verified: " in err
+    after = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file() and "__pycache__" not in str(path)}
+    assert after == {path: content for path, content in before.items() if "__pycache__" not in str(path)}

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from pragmatiq_triton.embedded.environment import STUB, ServerEnvironment
-from pragmatiq_triton.embedded.layout import lay_out_backend, make_folder, way_to
+from pragmatiq_triton.embedded.layout import lay_out_backend, make_folder
 from pragmatiq_triton.errors import ServerError
 
 
@@ -87,12 +87,3 @@ def test_where_nothing_may_be_executed_both_places_are_named(
     forbid_execution(monkeypatch, folder, environment.stub)
     with pytest.raises(ServerError, match=r"noexec.*TMPDIR"):
         lay_out_backend(environment, folder)
-
-
-@pytest.mark.parametrize("name", ["with space", "ümlaut", "$HOME", "a'b", "(1)", "a;b"])
-def test_a_repository_whose_path_a_shell_reads_otherwise_is_linked(name: str, tmp_path: Path, folder: Path) -> None:
-    repository = tmp_path / name
-    repository.mkdir()
-    assert way_to(repository, folder) == folder / "repository"
-    assert (folder / "repository").resolve() == repository
-    assert way_to(folder, folder) == folder

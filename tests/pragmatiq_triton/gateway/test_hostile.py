@@ -86,19 +86,19 @@ def open_descriptors(pid):
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
-def made(kinds, n, dice):
-    """``n`` requests of all kinds, those that are frequent more often."""
+def attack(kinds, amount, send):
+    """Make and send ``amount`` requests of all kinds, in threads; what came of each kind, counted."""
     makers = list(kinds)
-    for make in dice.choices(makers, [kinds[each] for each in makers], k=n):
-        yield make.__name__, make(dice)
 
+    def one(number):
+        dice = random.Random(f"{SEED} {number}")
+        [make] = dice.choices(makers, [kinds[each] for each in makers])
+        return make.__name__, send(make(dice))
 
-def in_threads(send, requests):
-    """What came of each request, counted by kind."""
-    outcomes = Counter()
     with ThreadPoolExecutor(THREADS) as pool:
-        for kind, outcome in pool.map(lambda each: (each[0], send(each[1])), requests):
-            outcomes[kind, outcome] += 1
+        outcomes = Counter(pool.map(one, range(amount)))
+    assert {kind for kind, _ in outcomes} == {make.__name__ for make in makers}
+    assert outcomes.total() == amount
     return outcomes
 
 
@@ -123,10 +123,7 @@ def test_http(attacked, unharmed, amount):
         assert not status or status[1] not in (b"500", b"503"), (data[:300], answer[:600])
         return int(status[1]) if status else "closed"
 
-    outcomes = in_threads(send, made(hostile_http.KINDS, amount, random.Random(SEED)))
-    kinds = {kind for kind, _ in outcomes}
-    assert kinds == {make.__name__ for make in hostile_http.KINDS}
-    assert outcomes.total() == amount
+    attack(hostile_http.KINDS, amount, send)
 
 
 @pytest.mark.parametrize("amount", AMOUNTS)
@@ -147,9 +144,7 @@ def test_grpc(attacked, unharmed, amount):
             assert code in FINE, (method, body[:300], code, details)
             return code.name
 
-        outcomes = in_threads(send, made(hostile_grpc.KINDS, amount, random.Random(SEED)))
-    assert {kind for kind, _ in outcomes} == {make.__name__ for make in hostile_grpc.KINDS}
-    assert outcomes.total() == amount
+        attack(hostile_grpc.KINDS, amount, send)
 
 
 def test_compressed_messages_are_refused_before_they_grow(attacked, unharmed):
