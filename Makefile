@@ -32,7 +32,7 @@ RUN_buildah = $(BUILDER)/bin/python -m bench.image.container $(if $(REPOSITORY),
 RUN_NEEDS_buildah := setup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-builder test-rest test-slow lint bench bench-training bench-image micro quality image run-image clean
+.PHONY: help setup demo test test-builder test-rest test-slow lint bench bench-training bench-image micro quality lock image run-image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,23 @@ bench-image: setup ## Size, time to ready and idle memory of the cpu images, bui
 
 quality: setup ## How good the scores are, by text variant, task and method; ARGS="--help" lists the options
 	$(BUILDER)/bin/python -m bench.quality $(ARGS)
+
+# Debian's Python is 3.11, that of NVIDIA's image 3.12. What does not suit Triton 2.51 is in constraints-cpu.txt.
+LOCK = $(BUILDER)/bin/uv pip compile --quiet --generate-hashes --python-platform x86_64-manylinux_2_35 \
+	--custom-compile-command "make lock" $(ARGS)
+LOCK_SERVER = $(LOCK) pyproject.toml --extra serve --extra gateway --extra tracing
+LOCK_CPU = $(LOCK_SERVER) --python-version 3.11 --constraint docker/constraints-cpu.txt
+LOCK_GPU = $(LOCK_SERVER) --python-version 3.12
+
+lock: setup ## Pin the image's Python packages by version and hash (docker/lock-*.txt); ARGS=--upgrade takes newer ones
+	$(LOCK_CPU) --output-file docker/lock-cpu.txt
+	$(LOCK_CPU) --extra embedder --config-file docker/lock-without-cuda.toml --no-emit-package torch \
+		--output-file docker/lock-cpu-nemotron.txt
+	$(LOCK_GPU) --output-file docker/lock-gpu.txt
+	$(LOCK_GPU) --extra embedder --output-file docker/lock-gpu-nemotron.txt
+	echo nvidia-pytriton==0.7.0 | $(LOCK) - --python-version 3.11 --no-deps --output-file docker/lock-tritonserver.txt
+	echo cyclonedx-bom==7.5.0 | $(LOCK) - --python-version 3.11 --output-file docker/lock-sbom.txt
+	echo "hatchling>=1.27" | $(LOCK) - --python-version 3.11 --output-file docker/lock-build.txt
 
 image: ## Build the server image and print its size: BASE=cpu|gpu EXTRAS=nemotron ENGINE=docker|buildah REPOSITORY=DIR
 	$(or $(BUILD_$(ENGINE)),$(error ENGINE: expected docker or buildah, got $(ENGINE))) --file docker/Dockerfile --tag $(IMAGE) \

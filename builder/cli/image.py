@@ -87,9 +87,9 @@ def image(
     torch_index: Annotated[
         str | None,
         typer.Option(
-            help="Package index that has the torch of --extras nemotron, beside PyPI. Default: PyTorch's CPU builds on "
-            'the cpu base, none on the gpu base; "" for none. PyPI\'s own torch brings CUDA: gigabytes that only the '
-            "gpu base can use.",
+            help="Package index that has the torch of --extras nemotron on the cpu base, beside PyPI. Default: "
+            "PyTorch's CPU builds; \"\" for none. PyPI's own torch brings CUDA: gigabytes that only the gpu base can "
+            "use, which takes it from there by its hash.",
             metavar="URL",
         ),
     ] = None,

@@ -38,8 +38,8 @@ class ImagePlan:
         text_model, text_model_revision: the embedder on the hub and its commit's 40 digits.
         text_model_folder: weights to put in as those of ``text_model``, instead of fetching them.
         triton_tag, gpu_image: tag of NVIDIA's image, or another image in its place.
-        torch_index: one more package index, with the torch to install; empty for none, ``None`` for that of PyTorch's
-            CPU builds on the CPU base and none on the GPU's.
+        torch_index: one more package index, with the torch of the CPU base; empty for none, ``None`` for that of
+            PyTorch's CPU builds. The GPU base takes torch from PyPI, by its hash.
         tag: ``NAME[:TAG]`` in place of ``pragmatiq-triton:<version>-<base>[-<extras>]``.
 
     Raises:
@@ -120,7 +120,7 @@ class ImagePlan:
             "--text-model": (self.text_model, *nemotron),
             "--text-model-revision": (self.text_model_revision, *nemotron),
             "--text-model-folder": (self.text_model_folder, *nemotron),
-            "--torch-index": (self.torch_index, *nemotron),
+            "--torch-index": (self.torch_index, f"{nemotron[0]} on the cpu base", nemotron[1] and not gpu[1]),
             "--triton-tag": (self.triton_tag, *gpu),
             "--gpu-image": (self.gpu_image, *gpu),
             "--cpu-image": (self.cpu_image, "--base cpu", self.base is Base.CPU),

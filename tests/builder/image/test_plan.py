@@ -37,7 +37,8 @@ def test_names_say_what_is_inside(values, name):
     ("values", "message"),
     [
         ({"text_model": "a/b"}, "--text-model has no effect without --extras nemotron"),
-        ({"torch_index": "https://x"}, "--torch-index has no effect without --extras nemotron"),
+        ({"torch_index": "https://x"}, "--torch-index has no effect without --extras nemotron on the cpu base"),
+        (GPU | NEMOTRON | {"torch_index": "https://x"}, "--torch-index has no effect without --extras nemotron on the"),
         ({"triton_tag": "26.10-py3"}, "--triton-tag has no effect without --base gpu"),
         (GPU | {"cpu_image": "debian:12"}, "--cpu-image has no effect without --base cpu"),
         (GPU | {"triton_tag": "x", "gpu_image": "y"}, "--triton-tag has no effect beside --gpu-image"),
