@@ -22,10 +22,11 @@ from pragmatiq_triton.keeper.__main__ import GATEWAY_PREFIX
 from pragmatiq_triton.processes import OWN_FILES_ONLY, raise_open_files_limit
 from pragmatiq_triton.stop_signals import StopSignals
 
-# For the models' last words when their requests have ended.
-_UNLOAD_SECONDS = 10
-# For the gateway's answers to be read; less than orchestrators wait beside what calls under way have.
-_ANSWER_SECONDS = 6
+UNLOAD_SECONDS = 8
+"""For the models' last words when their requests have ended."""
+ANSWER_SECONDS = 6
+"""For the gateway's answers to be read. Orchestrators have to wait for both beside what calls under way have."""
+
 # An open HTTP connection, even an idle one, uses up all of Triton's exit timeout; from there on 2.51 crashes or hangs.
 _GAVE_UP = b"Exit timeout expired"
 _UNDER_WAY = re.compile(r"Found (\d+) model versions that have in-flight inferences")
@@ -59,10 +60,10 @@ def supervise(
         except ServerError as error:
             problem = str(error)
             say(f"stopping: {error}")
-        in_order = front.stop(drain_seconds + _ANSWER_SECONDS, signals) if front else True
+        in_order = front.stop(drain_seconds + ANSWER_SECONDS, signals) if front else True
         by_itself = triton.process.poll() is not None
         # Without a gateway Triton itself waits for calls under way.
-        triton.stop(_UNLOAD_SECONDS + (0 if front else drain_seconds), signals)
+        triton.stop(UNLOAD_SECONDS + (0 if front else drain_seconds), signals)
         tail = triton.output.finish()
     if problem:
         raise ServerError(problem)

@@ -12,6 +12,7 @@ import yaml
 from pragmatiq_client.headers import ROUTING_HEADER
 from pragmatiq_triton.cache_folder import CACHE_FOLDER_VARIABLE
 from pragmatiq_triton.container.settings import API_KEY_FILE, REPOSITORY, Settings
+from pragmatiq_triton.container.supervisor import ANSWER_SECONDS, UNLOAD_SECONDS
 from pragmatiq_triton.text_encoders.trust import TRUST_VARIABLE
 from tests.deploy.conftest import (
     CASES,
@@ -240,7 +241,7 @@ def test_the_pod_is_stopped_only_after_accepted_requests_have_ended(manifests):
     drain = int(variables_of(manifests)["PRAGMATIQ_DRAIN_SECONDS"])
     program, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
     assert program == "sleep"
-    assert pod["terminationGracePeriodSeconds"] > int(seconds) + drain
+    assert pod["terminationGracePeriodSeconds"] > int(seconds) + drain + ANSWER_SECONDS + UNLOAD_SECONDS
 
 
 def test_drain_seconds_reach_the_server(render):

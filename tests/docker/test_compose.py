@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from pragmatiq_triton.container.settings import Settings
+from pragmatiq_triton.container.supervisor import ANSWER_SECONDS, UNLOAD_SECONDS
 from tests.debian import unpack
 
 DOCKER = Path(__file__).parents[2] / "docker"
@@ -107,8 +108,7 @@ def test_prometheus_alone_shares_a_network_with_the_metrics_port():
 def test_triton_has_time_and_room():
     triton = SERVICES["triton"]
     settings = Settings.read(environment_of(triton))
-    # The gateway has 6 seconds more, and Triton 10 to unload its models.
-    assert seconds(triton["stop_grace_period"]) >= settings.drain_seconds + 15
+    assert seconds(triton["stop_grace_period"]) > settings.drain_seconds + ANSWER_SECONDS + UNLOAD_SECONDS
     assert settings.policy.auth.api_keys == f"/run/secrets/{triton['secrets'][0]}"
     assert not settings.policy.auth.allow_anonymous
     assert triton["shm_size"] == "1gb"
