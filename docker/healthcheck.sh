@@ -6,7 +6,10 @@ if [[ ${PRAGMATIQ_GATEWAY:-1} == 0 ]]; then
 fi
 host=${1:-${PRAGMATIQ_METRICS_ADDRESS:-127.0.0.1}}
 [[ $host == 0.0.0.0 ]] && host=127.0.0.1
+# A server that hangs up in the midst of the request is not ready, and no reason to end by a signal.
+trap '' PIPE
 exec 3<>"/dev/tcp/$host/${2:-8002}" || exit 1
 printf 'GET /v2/health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&3
 read -r -d '' answer <&3
+: "${answer:=it hung up without an answer}"
 [[ $answer == "HTTP/1.1 200 "* ]] || { echo "not ready: ${answer##*$'\r\n\r\n'}"; exit 1; }

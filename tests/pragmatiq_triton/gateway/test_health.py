@@ -36,7 +36,9 @@ class Answers:
 
 def answer(server):
     with server.accept()[0] as connection:
-        connection.recv(1024)
+        request = b""
+        while not request.endswith(b"\r\n\r\n"):
+            request += connection.recv(1024)
         connection.sendall(NOT_READY)
 
 
