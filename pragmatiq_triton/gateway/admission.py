@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from time import monotonic
 
 from pragmatiq_triton.gateway.errors import BusyError
@@ -53,8 +54,9 @@ class Admission:
             if turn.done() and not turn.cancelled():
                 self._next()  # the turn came at the same moment: it is another's
             else:
-                self._waiting.remove(place)
-                self._waiting_bytes -= n_bytes
+                with suppress(ValueError):  # passed over already by whoever left meanwhile
+                    self._waiting.remove(place)
+                    self._waiting_bytes -= n_bytes
             raise
 
     def leave(self, seconds: float) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import itertools
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -75,21 +76,26 @@ class Scoring:
         try:
             await self.admission.enter(request.n_bytes, request.deadline)
             began = monotonic()
-            try:
-                outputs, stages = await self._ask(request)
-            finally:
-                seconds = monotonic() - began
-                self.admission.leave(seconds)
+            # What a caller gave up keeps its place until the models have dropped it: in Triton's queues nothing is
+            # bounded.
+            over = partial(self._leave, began)
+            outputs, stages = await self._ask(request, over)
+            seconds = monotonic() - began
         except TimeoutError:
             raise DeadlineError(f"no answer within {request.deadline - request.started:.3g} s") from None
         return InferenceAnswer(request, outputs, began - request.started, seconds, stages)
 
-    async def _ask(self, request: InferenceRequest) -> tuple[Mapping[str, Output], list[StageTime]]:
+    def _leave(self, began: float) -> None:
+        self.admission.leave(monotonic() - began)
+
+    async def _ask(
+        self, request: InferenceRequest, when_over: Callable[[], None]
+    ) -> tuple[Mapping[str, Output], list[StageTime]]:
         ticket = next(self._tickets)
         parameters: dict[str, int | str | bool] = {"deadline": int(request.deadline * 1e6), "ticket": ticket}
         message = infer_request(request.ensemble.name, request.documents, request.outputs, parameters)
         try:
-            answer = await self._pool.ask(message, request.deadline)
+            answer = await self._pool.ask(message, request.deadline, when_over)
         except ConnectionError as error:
             raise UnavailableError("the models cannot be reached; the server has to be started again") from error
         except (TimeoutError, asyncio.CancelledError):
