@@ -78,6 +78,10 @@ class GivenUpError(PragmatiqError):
     exit_code = 6
 
 
+class UnsealedError(DataError):
+    """Tensors that do not come from the models before."""
+
+
 class ServerError(PragmatiqError):
     """A server that did not start, died, or cannot be reached."""
 

@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from builder.export.layout import ENSEMBLE, SCORER, ScoringModel
+from pragmatiq_triton.serving.seals import VECTORS_SEAL
 from pragmatiq_triton.serving.snapshot import EVENT_VECTORS
 from pragmatiq_triton.tensors import (
     EMBEDDING,
@@ -78,7 +79,7 @@ class Templates:
         path = template_folder() / model / "config.pbtxt"
         config = text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
         if not self.text_dim:
-            _drop(config, (TEXTS, TEXT_OFFSETS, TEXT_VECTORS), TEXT_EMBEDDER)
+            _drop(config, (TEXTS, TEXT_OFFSETS, TEXT_VECTORS, VECTORS_SEAL), TEXT_EMBEDDER)
         if not n_features:
             _drop(config, (FEATURES,))
         if not tasks:

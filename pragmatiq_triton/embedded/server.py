@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import quote
 
-from pragmatiq_triton.boards import create_boards
+from pragmatiq_triton.boards import SEAL_KEY, create_boards
 from pragmatiq_triton.cache_folder import CACHE_FOLDER_VARIABLE, make_cache_folder
 from pragmatiq_triton.cache_folder import cache_folder as cache_folder_of_process
 from pragmatiq_triton.drain import Drain
@@ -80,6 +80,7 @@ class TritonServer:
         trust_remote_code: the operator's word that code that came with the repository may run; by default the process
             environment says.
         model_settings: an operator's, by model and name, laid over the repository's, which is not written.
+        sealed: False has `scorer` and `text_embedder` take tensors of whoever reaches them, for tests of these models.
 
     Raises:
         ArtifactError: ``repository`` is not a model repository.
@@ -104,6 +105,7 @@ class TritonServer:
         open_apis: Collection[str] = ("model-config",),
         trust_remote_code: bool = False,
         model_settings: Mapping[str, Mapping[str, str]] | None = None,
+        sealed: bool = True,
     ) -> None:
         self.repository = repository.absolute()
         self._models = model_names(self.repository)
@@ -121,6 +123,7 @@ class TritonServer:
         self._trusted = trust_remote_code or None
         self._open_apis = tuple(open_apis)
         self._model_settings = model_settings or {}
+        self._sealed = sealed
         self._id = new_server_id()
         self._started: _Started | None = None
 
@@ -279,6 +282,8 @@ class TritonServer:
         try:
             backends = lay_out_backend(self._environment, folder)
             of_server = {**create_boards(folder), **drain.variables()}
+            if not self._sealed:
+                del of_server[SEAL_KEY]
             return subprocess.Popen(
                 self._command(view_of(self.repository, folder, self._model_settings), backends),
                 env=self._environment.variables() | self._variables | of_server,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pragmatiq_triton.boards import SEAL_KEY
 from pragmatiq_triton.cpus import usable_cpus
 from pragmatiq_triton.errors import (
     ConfigError,
@@ -21,12 +22,14 @@ from pragmatiq_triton.errors import (
     NotFiniteError,
     PragmatiqError,
     StoppingError,
+    UnsealedError,
     printable,
 )
 from pragmatiq_triton.given_up import GivenUp
 from pragmatiq_triton.serving.metrics import MetricsPublisher, Sample
 from pragmatiq_triton.serving.own_memory import make_own_region_private
 from pragmatiq_triton.serving.python_path import heed_python_path
+from pragmatiq_triton.serving.seals import SEAL, VECTORS_SEAL, Seals
 from pragmatiq_triton.serving.terms import WAITED_FOR, Terms, read_terms
 from pragmatiq_triton.stage_times import StageTimes
 from pragmatiq_triton.tensors import Arrays
@@ -39,6 +42,8 @@ Answer = Tensors | Exception
 
 Reply = Callable[[Answer], None]
 """Answers one request, once, from any thread."""
+
+_OUTCOMES = ("answered", "refused", "unsealed", "failed", "stopping", "given_up", "canary")
 
 MOST_MESSAGE_CHARACTERS = 900
 """Of an error's message; what repeats a caller's data is cut where it is made."""
@@ -139,6 +144,9 @@ class StageModel(ABC):
         declared = {tensor["name"] for tensor in config["input"]}
         self._inputs = [name for name in self.input_names if name in declared]
         self._outputs = {tensor["name"] for tensor in config["output"]}
+        # Repositories of earlier versions have no place for seals.
+        self._seals = Seals.of_process() if SEAL in declared | self._outputs else Seals(None)
+        self._is_sealed = SEAL in declared
         folder = Path(args["model_repository"]) / args["model_version"]
         try:
             self._stage = self.load(folder, parameters)
@@ -146,7 +154,9 @@ class StageModel(ABC):
             raise pb_utils.TritonModelException(f"{self.name}: {error}") from None
         self._given_up = GivenUp.of_process()
         self._stage_times = StageTimes.of_process()
-        self._outcomes = dict.fromkeys(("answered", "refused", "failed", "stopping", "given_up", "canary"), 0)
+        self._outcomes = dict.fromkeys(_OUTCOMES, 0)
+        if self._is_sealed and not self._seals.has_key:
+            pb_utils.Logger.log_warn(f"{self.name}: no {SEAL_KEY}: tensors of whoever reaches this model are taken")
         self._counting = threading.Lock()
         self._metrics = MetricsPublisher(pb_utils, args["model_name"], self._samples)
         self._metrics.start()
@@ -168,11 +178,12 @@ class StageModel(ABC):
                     reply(ended)
                     continue
                 try:
-                    arrays.append(self._arrays(request))
+                    tensors, seal = self._opened(request)
                 except Exception as error:
                     reply(error)
                 else:
-                    replies.append(reply)
+                    arrays.append(tensors)
+                    replies.append(self._sealing(reply, seal))
                     of_these.append(its)
             if replies:
                 try:
@@ -183,9 +194,36 @@ class StageModel(ABC):
                         reply(error)
         return execution.responses(self._stage.grace_seconds)
 
-    def _arrays(self, request: Any) -> Arrays:
-        tensors = {name: self._pb.get_input_tensor_by_name(request, name) for name in self._inputs}
-        return {name: tensor.as_numpy() for name, tensor in tensors.items()}
+    def _opened(self, request: Any) -> tuple[Arrays, npt.NDArray[Any] | None]:
+        """The tensors of ``request`` and its seal; :class:`UnsealedError` where the one is not of the other."""
+        arrays = {name: self._pb.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
+        if not self._is_sealed:
+            return arrays, None
+        seal, vectors = (self._tensor(request, name) for name in (SEAL, VECTORS_SEAL))
+        if VECTORS_SEAL in self._outputs:
+            self._seals.check_texts(arrays, seal)
+        else:
+            self._seals.check_users(arrays, seal, vectors)
+        return arrays, seal
+
+    def _tensor(self, request: Any, name: str) -> npt.NDArray[Any] | None:
+        found = self._pb.get_input_tensor_by_name(request, name)
+        return None if found is None else found.as_numpy()
+
+    def _sealing(self, reply: Reply, seal: npt.NDArray[Any] | None) -> Reply:
+        """``reply``, with the seal on what the next model reads; ``seal`` is the request's."""
+        if SEAL not in self._outputs and VECTORS_SEAL not in self._outputs:
+            return reply
+
+        def sealed(answer: Answer) -> None:
+            if not isinstance(answer, Exception):
+                if SEAL in self._outputs:
+                    answer = {**answer, SEAL: self._seals.of_tokens(answer)}
+                else:
+                    answer = {**answer, VECTORS_SEAL: self._seals.of_vectors(answer, seal)}
+            reply(answer)
+
+        return sealed
 
     def finalize(self) -> None:
         self._stage.close()
@@ -216,6 +254,8 @@ class StageModel(ABC):
     def _outcome_of(self, error: Exception) -> tuple[str, Any, str]:
         """How an error is counted, its code, and what its caller is told; a fault of ours is logged."""
         codes = self._pb.TritonError
+        if isinstance(error, UnsealedError):
+            return "unsealed", codes.INVALID_ARG, str(error)
         if isinstance(error, DataError):
             return "refused", codes.INVALID_ARG, str(error)
         if isinstance(error, StoppingError):

@@ -10,6 +10,7 @@ import pytest
 
 from pragmatiq_client import AsyncScoringClient, InvalidRecordError
 from tests.conftest import RECORDS, UPSTREAM
+from tests.pragmatiq_triton.seals import seals_of, with_seals
 
 pytestmark = pytest.mark.triton
 
@@ -122,18 +123,20 @@ def test_a_composing_model_called_with_nonsense_refuses_it(server, variant):
     bad = [{**each, "event_keys": np.full((1, 1, 2), i + 1, np.uint64)} for i, each in enumerate(bad)]
     bad.append({**good, "event_keys": np.zeros((1, 0, 2), np.uint64)})
     with http.InferenceServerClient(server.http_url) as client:
-        assert infer(client, good).as_numpy("embedding").shape == (1, 64)
+        seals = seals_of(server)
+        assert infer(client, with_seals(seals, good)).as_numpy("embedding").shape == (1, 64)
         for arrays in bad:
-            with pytest.raises(http.InferenceServerException, match=r"scorer: (?!internal)"):
-                infer(client, arrays)
-        assert np.isfinite(infer(client, good).as_numpy("embedding")).all()
+            with pytest.raises(http.InferenceServerException, match=r"scorer: (?!internal|these tensors)"):
+                infer(client, with_seals(seals, arrays))
+        assert np.isfinite(infer(client, with_seals(seals, good)).as_numpy("embedding")).all()
 
 
 def infer(client, arrays):
     import tritonclient.http as http
+    from tritonclient.utils import np_to_triton_dtype
 
     inputs = []
     for name, array in arrays.items():
-        inputs.append(http.InferInput(name, array.shape, {"i": "INT32", "f": "FP32", "u": "UINT64"}[array.dtype.kind]))
+        inputs.append(http.InferInput(name, array.shape, np_to_triton_dtype(array.dtype)))
         inputs[-1].set_data_from_numpy(array)
     return client.infer("scorer", inputs)

@@ -39,7 +39,7 @@ def repository(tmp_path, monkeypatch):
 
 
 def serving(repository):
-    return TritonServer(repository, http_port=0, grpc_port=0, metrics_port=0, trust_remote_code=True)
+    return TritonServer(repository, http_port=0, grpc_port=0, metrics_port=0, trust_remote_code=True, sealed=False)
 
 
 @pytest.mark.parametrize("absolute", [True, False])

@@ -129,7 +129,7 @@ class TestNemotron:
         expected = create_text_encoder(spec, text_model_folder=minilm_folder).encode(texts)
         arrays = pack_texts([user(0, 0, texts)])
         with (
-            TritonServer(repo, http_port=0, grpc_port=0, metrics_port=0) as server,
+            TritonServer(repo, http_port=0, grpc_port=0, metrics_port=0, sealed=False) as server,
             http.InferenceServerClient(server.http_url) as client,
         ):
             types = {"texts": "UINT8", "text_offsets": "INT32"}

@@ -103,7 +103,7 @@ CANARY = '{"canary":true}'
 @pytest.fixture
 def model(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", PbUtils)
-    config = {"input": [{"name": "x"}]}
+    config = {"input": [{"name": "x"}], "output": [{"name": "y"}]}
     loaded = Model()
     names = {"model_name": "doubling", "model_version": "1", "model_repository": str(tmp_path)}
     loaded.initialize({"model_config": json.dumps(config), **names})
