@@ -10,7 +10,7 @@ import msgspec
 
 from pragmatiq_triton.embedded import find_server_environment
 from pragmatiq_triton.errors import ArtifactError, ConfigError, MissingDependencyError
-from pragmatiq_triton.operator_settings import REPOSITORY, read_model_settings, read_settings_file
+from pragmatiq_triton.operator_settings import read_model_settings, read_settings_file
 from pragmatiq_triton.text_encoders import TextEncoderSpec
 from pragmatiq_triton.text_encoders.trust import OPTION, code_of
 from pragmatiq_triton.tokenizer import Vocabulary
@@ -81,18 +81,13 @@ def describe(path: Path | None, settings: Path | None = None) -> tuple[str, dict
     raise ArtifactError(f"{path}: expected a run, a tokenized data set or a model repository")
 
 
-def _in_force(repository: Path, file: Path | None) -> dict[str, dict[str, str]]:
-    """The models' settings, each with who said it where it was not the repository."""
+def _in_force(repository: Path, file: Path | None) -> dict[str, dict[str, dict[str, str]]]:
+    """The models' settings, each with its value and who said it."""
     found = read_model_settings(repository, read_settings_file(file), os.environ, str(file))
-    return {
-        model: {
-            name: each.value if each.source == REPOSITORY else f"{each.value} ({each.source})"
-            for name, each in values.items()
-            if each.value
-        }
-        for model, values in found.items()
-        if values
+    told = {
+        model: {name: each._asdict() for name, each in values.items() if each.value} for model, values in found.items()
     }
+    return {model: values for model, values in told.items() if values}
 
 
 def _looks_like_a_run(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """``pragmatiq warm``: the vectors of a book of customers' events, computed before a server is asked for them."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +21,7 @@ from pragmatiq_triton.batch import Float32, Token, UserFeatures, collate, newest
 from pragmatiq_triton.cache_folder import make_cache_folder
 from pragmatiq_triton.errors import ArtifactError, RecordError
 from pragmatiq_triton.finite import require_finite
+from pragmatiq_triton.operator_settings import changed, read_model_settings, read_settings_file
 from pragmatiq_triton.scorer import Scorer
 from pragmatiq_triton.scorer.sessions import EVENT_ENCODER
 from pragmatiq_triton.serving.embedding import TextEmbedderStage
@@ -78,12 +80,14 @@ def warm(
     progress: Progress = Silent(),
     *,
     trusted: bool | None = None,
+    settings_file: Path | None = None,
 ) -> Warmed:
     """Add the vectors of the events of the first ``users`` customers to the snapshots in the cache folder ``folder``.
 
     ``data``: a raw data folder or a file with one JSON record per line. Where the events do not fit into a scorer's
     ``event_cache_bytes``, those read last stay. An interrupted call keeps what it has computed. ``trusted``:
     whether code may run that the repository names, as of :func:`~pragmatiq_triton.text_encoders.create_text_encoder`.
+    ``settings_file``: the server's, over which variables win as they do there.
 
     Raises :class:`ArtifactError` where ``repository`` is none that this version exported, and
     :class:`~pragmatiq_triton.errors.ConfigError` where ``folder`` cannot hold the snapshots.
@@ -96,13 +100,16 @@ def warm(
             raise ArtifactError(
                 f"{repository / model / 'config.pbtxt'}: expected the parameter {EVENT_VECTORS}; export the run again"
             )
+    of_operator = read_model_settings(repository, read_settings_file(settings_file), os.environ, str(settings_file))
+    laid = changed(of_operator)
+    parameters = {model: values | laid.get(model, {}) for model, values in parameters.items()}
     require_trusted_repository(repository, trusted)
     make_cache_folder(folder, "the cache folder")
     tokenizer = load_tokenizer(repository / TOKENIZER / VERSION_FOLDER, parameters[TOKENIZER], folder)
     book = _Book(data, users, tokenizer, progress)
     embedder = None
     if (repository / TEXT_EMBEDDER).exists():
-        settings = config_parameters(repository, TEXT_EMBEDDER)
+        settings = config_parameters(repository, TEXT_EMBEDDER) | laid.get(TEXT_EMBEDDER, {})
         embedder = TextEmbedderStage.load(repository / TEXT_EMBEDDER / VERSION_FOLDER, settings, trusted)
     scorers = {}
     for model in models:

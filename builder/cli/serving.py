@@ -10,6 +10,7 @@ import typer
 
 from builder.cli.console import RichProgress, show, stderr
 from builder.cli.options import Json, TrustRemoteCode
+from pragmatiq_triton.operator_settings import REPOSITORY, SETTINGS_VARIABLE
 
 Repository = Annotated[Path, typer.Argument(help="Model repository that export wrote.", exists=True, file_okay=False)]
 ServerEnv = Annotated[
@@ -36,6 +37,15 @@ def warm(
         Path, typer.Option(help="What serve gets as --cache-folder; what is there stays.", file_okay=False)
     ],
     users: Annotated[int | None, typer.Option(help="Only the first so many customers.", min=1)] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            help="The settings.yaml that the server gets: its event_cache_bytes bound what is kept.",
+            exists=True,
+            dir_okay=False,
+            envvar=SETTINGS_VARIABLE,
+        ),
+    ] = None,
     trust_remote_code: TrustRemoteCode = False,
     json: Json = False,
 ) -> None:
@@ -47,7 +57,9 @@ def warm(
     from builder.warm import warm as fill
 
     with RichProgress() as progress:
-        warmed = fill(repository, data, cache_folder, users, progress, trusted=trust_remote_code or None)
+        warmed = fill(
+            repository, data, cache_folder, users, progress, trusted=trust_remote_code or None, settings_file=settings
+        )
     scorers = {
         name: f"{of.hits:,} of {of.events:,} events found; {of.entries:,} entries, {of.bytes:,} bytes"
         for name, of in warmed.scorers.items()
@@ -98,6 +110,7 @@ def serve(
             "and instances. Variables PRAGMATIQ_GATEWAY_… and PRAGMATIQ_MODEL_… win over it.",
             exists=True,
             dir_okay=False,
+            envvar=SETTINGS_VARIABLE,
         ),
     ] = None,
     server_env: ServerEnv = None,
@@ -193,6 +206,7 @@ def info(
             help="With a repository: the settings.yaml that a server would get; variables count too.",
             exists=True,
             dir_okay=False,
+            envvar=SETTINGS_VARIABLE,
         ),
     ] = None,
     json: Json = False,
@@ -202,6 +216,12 @@ def info(
     from builder.info import describe
 
     title, values, fields = describe(path, settings)
+    if not json and "settings" in values:
+        values["settings"] = {
+            model: {name: " ".join((each["value"], *[f"({each['source']})"] * (each["source"] != REPOSITORY)))
+                    for name, each in found.items()}
+            for model, found in values["settings"].items()
+        }  # fmt: skip
     show(title, {**values, **fields.to_dict()} if fields and json else values, json)
     if fields:
         show_fields(fields, json)

@@ -86,7 +86,7 @@ def serve(extra: Sequence[str]) -> None:
         usage = subprocess.run([TRITONSERVER, "--help"], capture_output=True, encoding="utf-8", check=False)
         linked = replace(settings, repository=view_of(settings.repository, folder, changed(of_models)))
         ports = reserve_ports(LOOPBACK, (0, 0, 0)) if settings.gateway else None
-        gateway = (settings.gateway_settings(ports, folder), server_id) if ports else None
+        gateway = (settings.gateway_settings(ports, folder, linked.repository), server_id) if ports else None
         command = linked.command(usage.stdout + usage.stderr, extra, f"{server_id}-", ports)
         supervise(command, settings.drain_seconds, folder, gateway, _say)
     finally:

@@ -138,10 +138,14 @@ class Settings:
             *extra,
         ]
 
-    def gateway_settings(self, ports: Sequence[int], boards: Path) -> GatewaySettings:
-        """What the gateway is told: Triton's ``ports`` on loopback, and the folder of the ``boards``."""
+    def gateway_settings(self, ports: Sequence[int], boards: Path, served: Path) -> GatewaySettings:
+        """What the gateway is told.
+
+        Triton's ``ports`` on loopback, the folder of the ``boards``, and the repository as Triton sees it (``served``).
+        """
         return GatewaySettings(
             repository=str(self.repository),
+            served=str(served),
             triton=Triton(f"{LOOPBACK}:{ports[0]}", f"{LOOPBACK}:{ports[2]}", str(boards)),
             host=self.address,
             http_port=_PORTS["http"],

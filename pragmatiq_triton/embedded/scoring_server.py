@@ -181,6 +181,7 @@ class ScoringServer:
     def _start_gateway(self, stopping: Callable[[], bool]) -> tuple[int, int, int]:
         settings = GatewaySettings(
             repository=str(self.repository),
+            served=str(self.triton.served),
             triton=Triton(
                 http=self.triton.http_url,
                 metrics=self.triton.metrics_address,

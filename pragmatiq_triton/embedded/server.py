@@ -42,8 +42,6 @@ _ANSWER_SECONDS = 2.0
 _LAST_WORDS = 5
 _LOG = "server.log"
 
-"""In the server's folder: the board of those whose callers have given up."""
-
 
 class _Started(NamedTuple):
     """A server process with what belongs to it."""
@@ -166,6 +164,12 @@ class TritonServer:
     def log_path(self) -> Path:
         """The file that holds the server's output; the half before it is ``.1``."""
         return self._running().log
+
+    @property
+    def served(self) -> Path:
+        """The repository as Triton sees it: with an operator's settings, if there are any."""
+        view = self.folder / VIEW
+        return view if view.exists() else self.repository
 
     @property
     def folder(self) -> Path:

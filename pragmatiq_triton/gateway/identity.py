@@ -47,14 +47,17 @@ class Identity:
         return {"model_run": self.manifest.run, "model_hash": self.manifest_hash}
 
 
-def read_identity(repository: Path) -> Identity:
-    """Read what ``repository`` says of itself; :class:`ArtifactError` where it says nothing."""
+def read_identity(repository: Path, served: Path | None = None) -> Identity:
+    """Read what ``repository`` says of itself; the limits in force are those of ``served``, which Triton sees of it.
+
+    :class:`ArtifactError` where the repository says nothing.
+    """
     names = ensemble_names(repository)
     if not names:
         raise ArtifactError(f"{repository} holds no ensemble: expected what pragmatiq export wrote")
     found = read_manifest(repository)
     ensembles = {name: Ensemble(name, tuple(found.tasks.get(name, ()))) for name in names}
-    limits = _record_limits(repository / TOKENIZER / "config.pbtxt")
+    limits = _record_limits((served or repository) / TOKENIZER / "config.pbtxt")
     return Identity(found, file_hash(repository / manifest.FILE), ensembles, limits)
 
 

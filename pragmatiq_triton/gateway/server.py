@@ -99,7 +99,7 @@ async def run(settings: GatewaySettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     policy = settings.policy
     check_policy(policy, settings.host)
-    identity = read_identity(Path(settings.repository))
+    identity = read_identity(Path(settings.repository), Path(settings.served))
     certificates = Certificates(policy.tls) if policy.tls.certificate else None
     limits = policy.limits
     pool = Pool(settings.triton.http)

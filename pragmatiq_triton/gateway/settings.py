@@ -20,13 +20,15 @@ class Triton(msgspec.Struct, frozen=True):
 class GatewaySettings(msgspec.Struct, frozen=True):
     """All of it; who starts the gateway writes it to a file that this account alone can read.
 
-    A port of 0 is any free one; ``metrics_host`` is ``host`` where it is None. ``drain_seconds`` is what calls under
+    ``repository`` is the artifact, ``served`` what Triton sees of it, with an operator's settings. A port of 0 is any
+    free one; ``metrics_host`` is ``host`` where it is None. ``drain_seconds`` is what calls under
     way have to end once the gateway is told to stop. ``owner`` is the descriptor over which whoever started the gateway
     asks how the models are (:mod:`.owner`); the gateway ends when its owner has. ``access_log_output`` is the
     descriptor that the policy's ``access_log.file`` means by "-".
     """
 
     repository: str
+    served: str
     triton: Triton
     host: str = "127.0.0.1"
     http_port: int = 8000

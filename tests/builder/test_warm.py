@@ -122,6 +122,15 @@ def test_a_book_that_does_not_fit_is_told_of(own, tmp_path):
     assert last.hits == min(20, last.events)
 
 
+def test_settings_of_the_server_bound_what_is_kept(own, tmp_path, monkeypatch):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f"scorer: {{event_cache_bytes: {20 * (4 * 64 + ENTRY_BYTES)}}}\n")
+    bounded = warm(own, BOOK, tmp_path / "bounded", settings_file=settings).scorers["scorer"]
+    assert bounded.entries == 20
+    monkeypatch.setenv("PRAGMATIQ_SCORER_EVENT_CACHE_BYTES", "268435456")
+    assert warm(own, BOOK, tmp_path / "whole", settings_file=settings).scorers["scorer"].entries > 20
+
+
 def test_a_network_that_reads_few_events_gets_these(tmp_path):
     export_repository(run_with(tmp_path / "run", "bpe", probe(), lora(max_events=3)), tmp_path / "repository")
     warmed = warm(tmp_path / "repository", BOOK, tmp_path / "cache")

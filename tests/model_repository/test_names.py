@@ -4,6 +4,8 @@ import shutil
 
 import numpy as np
 import pytest
+import tritonclient.grpc
+import tritonclient.http
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import TYPE_STRING, ModelConfig
 
@@ -46,6 +48,20 @@ def served(request):
     ports = dict.fromkeys(("http_port", "grpc_port", "metrics_port"), 0)
     with ScoringServer(request.getfixturevalue(request.param), **ports) as running:
         yield running
+
+
+@pytest.mark.parametrize("module", [tritonclient.grpc, tritonclient.http])
+def test_a_client_of_the_version_before_gets_what_it_asks_the_gateway_for(served, module):
+    """It names its three outputs, which this version's client does not."""
+    url = served.grpc_url if module is tritonclient.grpc else served.http_url
+    tensor = module.InferInput("record", [2, 1], "BYTES")
+    tensor.set_data_from_numpy(np.array([[RECORDS[0]], [RECORDS[1]]], object))
+    outputs = [module.InferRequestedOutput(name) for name in ("scores", "embedding", "tasks")]
+    with module.InferenceServerClient(url) as client:
+        answer = client.infer("scoring", [tensor], outputs=outputs)
+    assert answer.as_numpy("tasks").tolist() == [[task.encode() for task in TASKS]] * 2
+    assert answer.as_numpy("scores").shape == (2, 2)
+    assert answer.as_numpy("embedding").shape[0] == 2
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])

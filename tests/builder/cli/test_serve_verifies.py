@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -32,11 +33,13 @@ def test_an_operators_settings_are_told_and_in_force_and_the_repository_stays_as
     settings = tmp_path / "settings.yaml"
     settings.write_text("scorer: {event_cache_bytes: 0, instances: 2}\n")
     told = pragmatiq("info", copy, "--settings", settings, "--json").json["settings"]
-    assert told["scorer"]["instances"] == f"2 ({settings})"
-    assert told["tokenizer"]["instances"] == "1"
-    environment = {**os.environ, "PRAGMATIQ_TOKENIZER_MAX_EVENTS": "3"}
-    with serving(copy, options=("--settings", str(settings)), env=environment) as run:
+    assert told["scorer"]["instances"] == {"value": "2", "source": str(settings)}
+    assert told["tokenizer"]["instances"] == {"value": "1", "source": "repository"}
+    environment = {**os.environ, "PRAGMATIQ_TOKENIZER_MAX_EVENTS": "3", "PRAGMATIQ_SETTINGS": str(settings)}
+    with serving(copy, options=(), env=environment) as run:
         run.ready()
+        with urllib.request.urlopen(f"http://{run.urls['http']}/v1/model") as answer:
+            assert json.loads(answer.read())["limits"]["record"]["max_events"] == 3
         with ScoringClient(run.urls["grpc"]) as client:
             client.score_one({"events": []})
             with pytest.raises(InvalidRecordError, match="max_events = 3"):

@@ -99,7 +99,8 @@ def test_behind_the_gateway_triton_listens_on_loopback_and_what_callers_reach_is
     addresses = [word for word in command if "-address=" in word]
     assert addresses == [f"--{service}-address=127.0.0.1" for service in ("http", "grpc", "metrics")]
     assert {"--http-port=1", "--grpc-port=2", "--metrics-port=3"} < set(command)
-    told = settings.gateway_settings((1, 2, 3), Path("/tmp/board"))
+    told = settings.gateway_settings((1, 2, 3), Path("/tmp/board"), Path("/tmp/view"))
+    assert (told.repository, told.served) == ("/models", "/tmp/view")
     assert (told.triton.http, told.triton.metrics) == ("127.0.0.1:1", "127.0.0.1:3")
     assert (told.host, told.metrics_host, told.drain_seconds) == ("10.0.0.1", "0.0.0.0", 7)
     assert (told.http_port, told.grpc_port, told.metrics_port) == (8000, 8001, 8002)

@@ -52,6 +52,7 @@ def start_gateway(server: TritonServer, tmp_path_factory: pytest.TempPathFactory
         log = folder / "log"
         settings = GatewaySettings(
             repository=str(server.repository),
+            served=str(server.served),
             triton=Triton(http=triton or server.http_url, metrics=server.metrics_address, boards=str(server.folder)),
             http_port=0,
             grpc_port=0,

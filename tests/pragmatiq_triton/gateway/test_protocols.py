@@ -60,6 +60,18 @@ def test_tritonclient_infers_and_reads_metadata_and_config(scoring_server, expec
 
 
 @pytest.mark.parametrize("module", [tritonclient.grpc, tritonclient.http])
+def test_who_asks_for_scores_of_a_repository_without_tasks_gets_none(scoring_server, module):
+    """As the client of the version before does."""
+    url = scoring_server.grpc_url if module is tritonclient.grpc else scoring_server.http_url
+    tensor = module.InferInput("record", [1, 1], "BYTES")
+    tensor.set_data_from_numpy(np.array([[RECORDS[0]]], object))
+    outputs = [module.InferRequestedOutput(name) for name in ("scores", "embedding", "tasks")]
+    with module.InferenceServerClient(url) as client:
+        answer = client.infer("scoring", [tensor], outputs=outputs)
+    assert [answer.as_numpy(name).shape for name in ("scores", "tasks")] == [(1, 0), (1, 0)]
+
+
+@pytest.mark.parametrize("module", [tritonclient.grpc, tritonclient.http])
 def test_models_within_the_ensemble_do_not_exist_for_callers(scoring_server, module):
     url = scoring_server.grpc_url if module is tritonclient.grpc else scoring_server.http_url
     client = module.InferenceServerClient(url)
