@@ -78,7 +78,8 @@ def test_configs_that_were_changed_by_hand_are_said(bpe, tmp_path):
     with (out / "scorer/config.pbtxt").open("a", encoding="utf-8") as file:
         file.write("# mine\n")
     assert said(bpe, out) == [
-        f"{out}: scorer/config.pbtxt had been changed by hand; settings belong into a settings.yaml, which no export replaces"
+        f"{out}: scorer/config.pbtxt had been changed by hand; settings belong into a settings.yaml, which no export "
+        "replaces"
     ]
 
 
