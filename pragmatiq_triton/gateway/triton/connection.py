@@ -40,6 +40,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._waiting: asyncio.Future[TritonAnswer] | None = None
+        self._is_asked = False
         self._left: Callable[[Connection], None] | None = None
         self._overdue: asyncio.TimerHandle | None = None
         self._head_length: int | None = None
@@ -48,8 +49,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_usable(self) -> bool:
         """Whether another request may be sent."""
-        idle = self._waiting is None and self._left is None
-        return self._transport is not None and not self._transport.is_closing() and idle
+        return self._transport is not None and not self._transport.is_closing() and not self._is_asked
 
     async def ask(self, request: Iterable[bytes | memoryview], deadline: float) -> TritonAnswer:
         """Send the parts of a whole request and wait for its answer.
@@ -64,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._waiting = waiting
         # Cheaper than asyncio.timeout, which asks the system for the running loop time and again.
         timer = self._loop.call_later(deadline - monotonic(), _overdue, waiting)
+        self._is_asked = True
         self._transport.writelines(request)
         try:
             return await waiting
@@ -76,7 +77,8 @@ class Connection(asyncio.Protocol):
 
         That is when the answer has come, or the connection has ended, after two minutes at the latest.
         """
-        if self._transport is None or self._transport.is_closing():
+        # An answer may have come at the moment in which its caller went.
+        if self._transport is None or self._transport.is_closing() or not self._is_asked:
             when_over(self)
             return
         self._left = when_over
@@ -118,6 +120,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Called by the parser."""
         answer = TritonAnswer(self._parser.get_status_code(), self._head_length, b"".join(self._body))
+        self._is_asked = False
         self._begin()
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(answer)

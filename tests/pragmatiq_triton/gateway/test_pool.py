@@ -5,6 +5,7 @@ from time import monotonic
 
 import pytest
 
+from pragmatiq_triton.gateway.triton.connection import Connection
 from pragmatiq_triton.gateway.triton.pool import Pool
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
@@ -102,3 +103,22 @@ async def test_a_failed_request_is_over_once():
     with pytest.raises(ConnectionError):
         await Pool("127.0.0.1:1").ask(REQUEST, monotonic() + 5, lambda: over.append(2))
     assert over == [1, 2]
+
+
+async def test_what_is_given_up_as_its_answer_comes_is_over_at_once():
+    async with Server() as server:
+        loop = asyncio.get_running_loop()
+        host, _, port = server.address.partition(":")
+        server.go.clear()
+        _, connection = await loop.create_connection(lambda: Connection(loop), host, int(port))
+        asked = asyncio.create_task(connection.ask(REQUEST, monotonic() + 5))
+        await asyncio.sleep(0.02)
+        connection.data_received(ANSWER)
+        asked.cancel()  # before whoever waits has seen the answer
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        over = []
+        connection.leave(over.append)
+        assert over == [connection]
+        assert connection.is_usable
+        connection.close()
