@@ -30,7 +30,7 @@ def describe(path: Path | None, settings: Path | None = None) -> tuple[str, dict
     Raises :class:`ArtifactError` where it is nothing of ours, :class:`ConfigError` where the settings do not fit it.
     """
     if settings is not None and (path is None or not (path / "manifest.json").exists()):
-        raise ConfigError("--settings: they are of a model repository")
+        raise ConfigError(f"--settings: {path or 'this installation'} is no model repository, which alone has some")
     if path is None:
         return "This installation", _installation(), None
     if (path / "manifest.json").exists():

@@ -47,7 +47,7 @@ def read_settings_file(file: Path | None) -> dict[str, Any]:
         return {}
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{file}: settings cannot be read: {' '.join(str(error).split())}") from None
     if found is None:
         return {}

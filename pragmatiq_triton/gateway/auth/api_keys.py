@@ -29,7 +29,7 @@ def read_keys(file: Path) -> dict[str, str]:
     """Names of callers by the hash of their key; :class:`ConfigError` for what is no file of keys."""
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{file}: API keys cannot be read: {' '.join(str(error).split())}") from None
     if found is None:
         found = {}
@@ -54,15 +54,22 @@ def add_key(file: Path, name: str, *, replace: bool = False) -> str:
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{name!r}: expected a name of letters, digits, dots, _ and -, 64 at most")
+    try:
+        file = file.resolve()  # a link stays, and what it leads to is written
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(f"{file}: API keys cannot be written: {error}") from None
     hashes = {known: digest for digest, known in read_keys(file).items()} if file.exists() else {}
     if name in hashes and not replace:
         raise ConfigError(f"{file}: {name} has a key already: say --replace, and the old one does not open any more")
     key = _PREFIX + secrets.token_urlsafe(32)
     hashes[name] = hash_of(key)
     unfinished = file.with_name(f".{file.name}.new")
-    descriptor = os.open(unfinished, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-        out.write("# Callers and the SHA-256 of their keys; a removed line takes the key away within a second.\n")
-        yaml.safe_dump(hashes, out, sort_keys=True)
-    unfinished.replace(file)
+    try:
+        descriptor = os.open(unfinished, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write("# Callers and the SHA-256 of their keys; a removed line takes the key away within a second.\n")
+            yaml.safe_dump(hashes, out, sort_keys=True)
+        unfinished.replace(file)
+    except OSError as error:
+        raise ConfigError(f"{file}: API keys cannot be written: {error.strerror}") from None
     return key

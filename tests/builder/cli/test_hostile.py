@@ -56,13 +56,16 @@ LINES: dict[str, tuple[str, ...]] = {
     ),
     "finetune": ("TOK --run RUN --label LABEL --task new --config CONFIG",),
     "evaluate": ("TOK --run RUN --label LABEL --task t --out OUT --replicates 40",),
-    "warm": ("REPOSITORY RAW --cache-folder OUT", "REPOSITORY RECORDS --cache-folder OUT"),
-    "serve": ("REPOSITORY --server-env ENV --http-port 0 --grpc-port 0 --cache-folder OUT --log-file LOG",),
+    "warm": ("REPOSITORY RAW --cache-folder OUT --settings SETTINGS", "REPOSITORY RECORDS --cache-folder OUT"),
+    "serve": (
+        "REPOSITORY --server-env ENV --http-port 0 --grpc-port 0 --cache-folder OUT --log-file LOG --settings SETTINGS",
+    ),
+    "api-key": ("caller --file KEYS",),
     "score": (
         "RECORDS --url 127.0.0.1:9 --timeout 0.2 --out OUT --rejected REJECTED",
         "RECORDS --url 127.0.0.1:9 --timeout 0.2 --ca CERTIFICATE --certificate CERTIFICATE --key CERTIFICATE",
     ),
-    "info": ("RUN", "TOK", "REPOSITORY"),
+    "info": ("RUN", "TOK", "REPOSITORY --settings SETTINGS"),
     "image": (
         "--repository REPOSITORY --source SOURCE --base cpu",
         "--extras nemotron --text-model-folder MODEL --source SOURCE",
@@ -140,6 +143,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "MODEL": folder / "model",
         "ENV": folder / "model",
         "CERTIFICATE": folder / "config.yaml",
+        "SETTINGS": folder / "config.yaml",
         "SOURCE": Path(__file__).parents[3],
     }
 
@@ -229,7 +233,7 @@ FOLDERS: dict[str, Callable[[Path, Path], Any]] = {
 }
 
 
-WRITTEN = ("OUT", "LOG", "REJECTED")
+WRITTEN = ("OUT", "LOG", "REJECTED", "KEYS")
 
 
 def hostile_to(place: str, good: dict[str, Path]) -> dict[str, Callable[[Path, Path], Any]]:
@@ -238,7 +242,7 @@ def hostile_to(place: str, good: dict[str, Path]) -> dict[str, Callable[[Path, P
         return {**{name: NOTHING[name] for name in ("below a file", "a link to itself")}, "garbage": FOLDERS["garbage"]}
     if good[place].is_file():
         files = dict(FILES)
-        if place in ("CONFIG", "NEMOTRON", "RECORDS"):
+        if place in ("CONFIG", "NEMOTRON", "RECORDS", "SETTINGS"):
             # No settings, or half of them, are settings; no records are none.
             del files["an empty file"], files["cut in half"]
         return {**NOTHING, **files}

@@ -1,7 +1,6 @@
 """``pragmatiq warm`` as a user types it."""
 
 import json
-import shutil
 
 from tests.conftest import RECORDS, UPSTREAM
 
@@ -28,10 +27,9 @@ def test_warm_ends_as_the_help_says(pragmatiq, repository, tmp_path):
     assert "expected a model repository" in pragmatiq("warm", tmp_path, bad, *cache, expect=4).err
     assert "--cache-folder" in pragmatiq("warm", repository, bad, expect=2).err
 
-    small = shutil.copytree(repository, tmp_path / "small")
-    config = small / "scorer" / "config.pbtxt"
-    text = config.read_text(encoding="utf-8")
-    config.write_text(text.replace('"268435456"', '"5000"'), encoding="utf-8")
-    told = pragmatiq("warm", small, UPSTREAM / "records.jsonl", "--cache-folder", tmp_path / "another").err
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("scorer: {event_cache_bytes: 5000}\n", encoding="utf-8")
+    another = ("--cache-folder", tmp_path / "another", "--settings", settings)
+    told = pragmatiq("warm", repository, UPSTREAM / "records.jsonl", *another).err
     assert "scorer keeps 9 of " in told
-    assert f"event_cache_bytes in {config}" in told
+    assert "for more set scorer: {event_cache_bytes: …} in settings.yaml" in told

@@ -22,6 +22,16 @@ def test_of_a_key_the_file_holds_its_hash_alone(tmp_path):
             add_key(file, name)
 
 
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path):
+    real = tmp_path / "real.yaml"
+    add_key(real, "a")
+    link = tmp_path / "keys.yaml"
+    link.symlink_to(real)
+    add_key(link, "b")
+    assert link.is_symlink()
+    assert sorted(read_keys(real).values()) == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

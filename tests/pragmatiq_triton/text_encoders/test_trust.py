@@ -108,6 +108,8 @@ def test_a_container_does_not_start_over_code_unasked(
 ) -> None:
     folder = repository(REMOTE)
     monkeypatch.setenv("PRAGMATIQ_MODEL_REPOSITORY", str(folder))
+    for name, value in (("GATEWAY", "0"), ("ADDRESS", "127.0.0.1"), ("METRICS_ADDRESS", "127.0.0.1")):
+        monkeypatch.setenv(f"PRAGMATIQ_{name}", value)
     monkeypatch.setattr("sys.argv", ["container"])
     assert container() == 2
     assert f"error: {folder}: would run the Python code in the text model's folder" in capsys.readouterr().err
