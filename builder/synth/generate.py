@@ -38,16 +38,28 @@ class SynthSummary:
     labels: dict[str, LabelCount]
 
 
+_OTHERS = {
+    "checkpoints": "a run",
+    "run.yaml": "a run",
+    "meta.json": "a tokenized data set",
+    "manifest.json": "a model repository",
+}
+
+
 def generate(out: Path, users: int = 2000, seed: int = 0, progress: Progress = Silent()) -> SynthSummary:
     """Write ``events.parquet``, ``profiles.parquet`` and ``labels/*.parquet`` for ``users`` customers into ``out``.
 
-    Customer ``i`` depends on ``seed`` and ``i`` alone. Memory holds one chunk of customers at a time.
-    ``progress`` advances by customers. Raises :class:`ConfigError` for counts below 1 and negative seeds.
+    Customer ``i`` depends on ``seed`` and ``i`` alone. Memory holds one chunk of customers at a time. ``progress``
+    advances by customers. Raises :class:`ConfigError` for counts below 1, negative seeds, and an ``out`` that is a run,
+    a tokenized data set or a model repository.
     """
     if users < 1:
         raise ConfigError(f"users: expected at least 1, got {users}")
     if seed < 0:
         raise ConfigError(f"seed: expected 0 or more, got {seed}")
+    for mark, what in _OTHERS.items():
+        if (out / mark).exists():
+            raise ConfigError(f"{out}: is {what} ({mark} is there), into which no raw data go; choose another folder")
     sources = np.zeros(len(Source), np.int64)
     labels = {task: LabelCount() for task in LABEL_TIMES}
     progress.stage("Generating customers", users)

@@ -284,3 +284,11 @@ def test_an_interrupted_run_leaves_no_data(tmp_path: Path) -> None:
 def test_bad_arguments(tmp_path: Path, users: int, seed: int, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         generate(tmp_path, users=users, seed=seed)
+
+
+@pytest.mark.parametrize("mark", ["checkpoints", "run.yaml", "meta.json", "manifest.json"])
+def test_nothing_is_written_into_what_is_not_raw_data(tmp_path, mark):
+    (tmp_path / mark).mkdir() if mark == "checkpoints" else (tmp_path / mark).write_text("{}")
+    with pytest.raises(ConfigError, match=f"is a .* \\({mark} is there\\)"):
+        generate(tmp_path, 2)
+    assert [path.name for path in tmp_path.iterdir()] == [mark]
