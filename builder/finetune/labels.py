@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from builder.heads import Head
 from builder.raw import read_label_table
 from builder.raw.arrays import Mask
-from builder.raw.event_labels import NO_EVENT, Events, match_events, rows_by_user, simultaneous
+from builder.raw.event_labels import NO_EVENT, Events, match_events, rows_by_user, simultaneous, without_past
 from builder.raw.labels import LATE, LATE_LABEL, LabelTime
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
@@ -109,6 +109,7 @@ def read_labels(path: Path, data: History, judge: Head | None = None) -> Labelle
     if kind == "event":
         numbers = events[kept]
         cautions += simultaneous(rows.users, rows.at, numbers, rows.labels.astype(np.int64), data)
+        cautions += without_past(rows.users, rows.at, data)
         rows = replace(rows, events=numbers, cautions=cautions)
     classes = np.unique(rows.labels)
     if len(classes) < 2:

@@ -13,6 +13,8 @@ from pragmatiq_triton.errors import DataError
 
 NO_EVENT = -1
 _NAMED_ROWS = 5
+_MANY_FIRST = 0.5
+"""Share of labelled events with nothing before them above which it is told: every user has one first event."""
 
 
 class Events(Protocol):
@@ -79,6 +81,8 @@ def match_events(
 
 def rows_by_user(users: Int64) -> Iterator[tuple[int, Int64]]:
     """Each user's number with the places of its rows in ``users`` int64 [n]."""
+    if not len(users):
+        return
     order = np.argsort(users, kind="stable")
     distinct, first = np.unique(users[order], return_index=True)
     yield from zip(distinct.tolist(), np.split(order, first[1:]), strict=True)
@@ -100,7 +104,7 @@ def _told(rows: Int64, users: Int64, at: Int64, unclear: dict[int, Int64], data:
 
 
 def simultaneous(users: Int64, at: Int64, events: Int64, labels: Int64, data: Events) -> list[str]:
-    """Sentences on rows with other events in the same microsecond, which their history leaves out; none without any."""
+    """Sentences on rows with other events in the same microsecond, which their history leaves out; [] if no row has."""
     n_rows, by_source = 0, {0: Counter[int](), 1: Counter[int]()}
     for user, places in rows_by_user(users):
         times, sources = data.event_times(user), data.event_sources(user)
@@ -120,4 +124,17 @@ def simultaneous(users: Int64, at: Int64, events: Int64, labels: Int64, data: Ev
     return [
         f"{n_rows} of {len(users)} labelled events have others in the same microsecond, which are left out of the "
         f"history, since nobody knows that they came before: {told}. A caller must leave them out too."
+    ]
+
+
+def without_past(users: Int64, at: Int64, data: Events) -> list[str]:
+    """A sentence on rows of events before which their user has no other, if more than half of the rows are such."""
+    n_first = sum(
+        int(np.count_nonzero(at[places] <= data.event_times(user)[0])) for user, places in rows_by_user(users)
+    )
+    if n_first <= _MANY_FIRST * len(users):
+        return []
+    return [
+        f"{n_first} of {len(users)} labelled events are the first of their user: their history is empty, so the event "
+        "and the profile alone are judged. Were older events left out of the data?"
     ]

@@ -86,6 +86,8 @@ def read_label_table(path: Path, findings: Findings = FirstError(), times: TimeR
             findings.broken(path, "has no rows")
         return None
     numbers, users, at, labels, event_ids = zip(*chunks, strict=True)
+    if not sum(map(len, numbers)):
+        return None
     return LabelTable(
         kinds.pop(),
         np.concatenate(numbers),
@@ -131,7 +133,8 @@ def _chunk(
 ) -> tuple[Int64, pa.Array, Int64, Float32, UInt64]:
     n = rows.batch.num_rows
     columns = {name: column_of(part, rows, name) for name in usable}
-    keep = np.ones(n, np.bool_)
+    # Rows that all lack their user, their time or their label would pass for repeats of one another.
+    keep = np.full(n, {"user_id", time, "label"} <= set(columns))
     users, at, labels = pa.array([""] * n), np.zeros(n, np.int64), np.zeros(n, np.float32)
     if "user_id" in columns:
         users = read_text(rows, "user_id", columns["user_id"], findings)

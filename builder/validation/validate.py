@@ -13,7 +13,7 @@ import numpy as np
 from builder.progress import Progress, Silent
 from builder.raw import EventChunk, LabelTable, check_users, read_events, read_label_table, read_profiles
 from builder.raw.arrays import Int64, Mask, count_values, encode
-from builder.raw.event_labels import NO_EVENT, match_events, simultaneous
+from builder.raw.event_labels import NO_EVENT, match_events, simultaneous, without_past
 from builder.raw.ids import UInt64
 from builder.raw.labels import LATE, LATE_LABEL, has_label_columns, label_files
 from builder.raw.parts import find_table, read_table_at
@@ -24,6 +24,9 @@ from builder.validation.values import ValueCheck
 from pragmatiq_triton.batch import Float32, cu_seqlens
 from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
+
+NEVER = np.iinfo(np.int64).max
+NO_HISTORY = "no event of the user before eval_ts, so that there is no history to judge"
 
 
 def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUSIBLE) -> ValidationReport:
@@ -37,6 +40,7 @@ def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUS
     progress.stage("Reading", _count_rows(data))
     sources: Counter[str] = Counter()
     keys: Counter[str] = Counter()
+    oldest: dict[str, int] = {}
     newest: dict[str, int] = {}
     with_profile: set[str] = set()
     judged_too_early: dict[str, int] = {}
@@ -48,7 +52,9 @@ def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUS
             keys += count_values(events.keys)
             event_values.add_values(events.keys, events.values)
             event_values.add_users(events.user_ids)
+            first = events.ts[cu_seqlens(events.event_counts)[:-1]]
             last = events.ts[cu_seqlens(events.event_counts)[1:] - 1]
+            oldest.update(zip(events.user_ids, first.tolist(), strict=True))
             newest.update(zip(events.user_ids, last.tolist(), strict=True))
     except DataError as error:
         _add_error(report, data, "events.parquet", error)
@@ -69,7 +75,7 @@ def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUS
     try:
         for path in label_files(data):
             # Where no event could be read, nobody knows the users.
-            _check_labels(path, found, report, with_events | with_profile if with_events else set(), times)
+            _check_labels(path, found, report, with_events | with_profile if with_events else set(), oldest, times)
     except DataError as error:
         _add_error(report, data, "labels", error)
     report.warnings += [*event_values.findings(), *profile_values.findings()]
@@ -111,7 +117,10 @@ def _count_events(report: ValidationReport, chunk: EventChunk) -> None:
     report.last_ts = last if report.last_ts is None else max(last, report.last_ts)
 
 
-def _check_labels(path: Path, found: Gathered, report: ValidationReport, users: set[str], times: TimeRange) -> None:
+def _check_labels(
+    path: Path, found: Gathered, report: ValidationReport, users: set[str], oldest: dict[str, int], times: TimeRange
+) -> None:
+    """Check a label file against the ``users`` of events and profiles, of whom those with events have an ``oldest``."""
     if not has_label_columns(path):
         # The upstream generator writes tables of other shapes into the same folder.
         found.remark(path, "not labels of the contract (user_id, label, eval_ts or ts); the file was passed over")
@@ -124,6 +133,7 @@ def _check_labels(path: Path, found: Gathered, report: ValidationReport, users: 
     values.add_users(table.users)
     report.warnings += values.findings()
     code, names = encode(table.users)
+    events_are_read = bool(users) and not any(error.file.startswith("events") for error in report.errors)
     if users:
         unknown = np.array([name is not None and name not in users for name in names])[code]
         what = "user is in neither events nor profiles"
@@ -131,7 +141,15 @@ def _check_labels(path: Path, found: Gathered, report: ValidationReport, users: 
             found.add(report.errors, path, f"{what}, in every row", *_counted(table, unknown))
         elif unknown.any():
             found.add(report.warnings, path, f"{what}; the row is skipped", *_counted(table, unknown))
-    if table.time == "ts" and users and not any(error.file.startswith("events") for error in report.errors):
+    if table.time == "eval_ts" and events_are_read:
+        first_events = np.array([oldest.get(name or "", NEVER) for name in names])[code]
+        known = np.array([name in users for name in names])[code]
+        early = known & (table.at <= first_events)
+        if len(early) and early.all():
+            found.add(report.errors, path, f"{NO_HISTORY}, in every row", *_counted(table, early))
+        elif early.any():
+            found.add(report.warnings, path, f"{NO_HISTORY}; the row is skipped", *_counted(table, early))
+    if table.time == "ts" and events_are_read:
         try:
             _check_event_labels(path, table, found, report, times)
         except DataError as error:
@@ -168,7 +186,8 @@ def _check_event_labels(
         found.add(report.warnings, path, "no event of the user at ts; the row is skipped", *_counted(table, missing))
     matched = usable[events != NO_EVENT]
     labels, events = table.labels[matched].astype(np.int64), events[events != NO_EVENT]
-    for caution in simultaneous(users[matched], table.at[matched], events, labels, data):
+    cautions = simultaneous(users[matched], table.at[matched], events, labels, data)
+    for caution in [*cautions, *without_past(users[matched], table.at[matched], data)]:
         found.remark(path, caution)
 
 

@@ -47,7 +47,11 @@ class Folder:
                 "attributes": [[("country", "GB")], [], []],
                 "lifelong": [[("opened", -HOUR), ("moved", HOUR)], [], [("opened", 0)]],
             },
-            "labels/churn": {"user_id": ["a", "a", "c"], "eval_ts": [HOUR, 2 * HOUR, HOUR], "label": [0, 1, 0]},
+            "labels/churn": {
+                "user_id": ["a", "a", "b"],
+                "eval_ts": [2 * HOUR, 3 * HOUR, 6 * HOUR],
+                "label": [0, 1, 0],
+            },
         }
 
     def __getitem__(self, file: str) -> Columns:
@@ -116,7 +120,7 @@ DAMAGES: list[tuple[str, str, int, Any, str]] = [
         "labels/churn",
         "eval_ts",
         1,
-        HOUR,
+        2 * HOUR,
         "second row of a user_id and eval_ts, with another label; expected one of them",
     ),
     ("labels/churn", "eval_ts", 0, -HOUR, "eval_ts is before 1970-01-01"),
@@ -156,7 +160,7 @@ def test_what_is_put_up_with_is_a_warning(
 
 
 def test_labels_that_are_said_twice_are_a_warning(folder: Folder) -> None:
-    folder["labels/churn"]["eval_ts"], folder["labels/churn"]["label"] = [HOUR, HOUR, HOUR], [1, 1, 0]
+    folder["labels/churn"]["eval_ts"], folder["labels/churn"]["label"] = [2 * HOUR] * 3, [1, 1, 0]
     report = folder.validate()
     assert report.ok
     assert [finding.what for finding in report.warnings] == ["second row of a user_id and eval_ts; the row is skipped"]
@@ -166,6 +170,26 @@ def test_labels_of_nobody_here_are_an_error(folder: Folder) -> None:
     folder["labels/churn"]["user_id"] = ["x", "y", "z"]
     (finding,) = folder.validate().errors
     assert (finding.what, finding.count) == ("user is in neither events nor profiles, in every row", 3)
+
+
+def test_labels_before_any_event_of_their_user_are_a_warning(folder: Folder) -> None:
+    """User c has a profile and no event; at the time of the first event nothing lies before it yet."""
+    folder["labels/churn"].update(user_id=["a", "a", "b", "c"], eval_ts=[2 * HOUR, HOUR, 2 * HOUR, 9 * HOUR],
+                                  label=[0, 1, 0, 1])  # fmt: skip
+    report = folder.validate()
+    assert report.ok
+    (finding,) = report.warnings
+    assert finding.what.startswith("no event of the user before eval_ts")
+    assert finding.what.endswith("the row is skipped")
+    assert (finding.count, (finding.example or {})["row"]) == (2, 1)
+
+
+def test_labels_that_all_lie_before_any_event_are_an_error_as_in_finetune(folder: Folder) -> None:
+    folder["labels/churn"]["eval_ts"] = [HOUR, HOUR - 1, HOUR]
+    (finding,) = folder.validate().errors
+    assert finding.what.startswith("no event of the user before eval_ts")
+    assert finding.what.endswith("in every row")
+    assert finding.count == 3
 
 
 def test_a_profile_needs_no_more_than_its_user(folder: Folder) -> None:
@@ -251,7 +275,7 @@ def test_a_moment_of_judgement_before_the_newest_event_is_a_warning(folder: Fold
 
 def test_labels_long_after_the_data_are_a_warning(folder: Folder) -> None:
     month = 31 * 24 * HOUR
-    folder["labels/churn"]["eval_ts"] = [5 * HOUR + month, 5 * HOUR + month + 1, HOUR]
+    folder["labels/churn"]["eval_ts"] = [5 * HOUR + month, 5 * HOUR + month + 1, 2 * HOUR]
     (finding,) = folder.validate().warnings
     assert "more than 31 days after the newest event" in finding.what
     assert (finding.count, (finding.example or {})["row"]) == (1, 1)
@@ -295,6 +319,38 @@ def test_a_column_of_the_wrong_type(
     finding = next(finding for finding in folder.validate().errors if finding.file == f"{file}.parquet")
     assert finding.what.startswith(f"column {column} is ")
     assert "expected" in finding.what
+
+
+@pytest.mark.parametrize("time", ["eval_ts", "ts"])
+@pytest.mark.parametrize(
+    ("column", "values", "kind", "expected"),
+    [
+        (None, ["2025-01-30", "2025-01-31", "2025-02-01"], pa.string(), "is string, expected a timestamp or a date"),
+        ("user_id", [1.0, 2.0, 3.0], pa.float64(), "is double, expected a string or an integer"),
+        ("label", ["yes", "no", "no"], pa.string(), "is string, expected a number, 0 or 1"),
+    ],
+)
+def test_labels_of_an_unreadable_column_have_that_error_alone(
+    folder: Folder, time: str, column: str | None, values: list[Any], kind: pa.DataType, expected: str
+) -> None:
+    """Without it the rows would all look alike: repeats of one another, with other labels."""
+    labels = in_true_times(folder)["labels/churn"]
+    labels[time] = labels.pop("eval_ts")[:1] * 3
+    labels[column or time] = values
+    folder.types[f"labels/churn.{column or time}"] = kind
+    report = validate(folder.write())
+    (finding,) = report.errors
+    assert finding.file == "labels/churn.parquet"
+    assert finding.what.startswith(f"column {column or time} {expected}")
+    assert report.warnings == []
+
+
+def test_labels_of_events_none_of_which_can_be_used_are_no_crash(folder: Folder) -> None:
+    labels = in_true_times(folder)["labels/churn"]
+    labels.update(ts=labels.pop("eval_ts"), user_id=["x", "y", "z"], label=[None] * 3)
+    report = validate(folder.write())
+    assert [finding.what for finding in report.errors] == ["user is in neither events nor profiles, in every row"]
+    assert [finding.what for finding in report.warnings] == ["label is null or NaN; the row is skipped"]
 
 
 def test_labels_of_single_events_have_ts(folder: Folder) -> None:
@@ -438,6 +494,20 @@ def test_labels_of_events_are_told_apart_by_their_ids(folder: Folder) -> None:
     assert "2 of 3 labelled events have others in the same microsecond" in report.warnings[1].what
     assert "1 of 'transaction' (0 of them at rows labelled 1)" in report.warnings[1].what
     assert "1 of 'app' (1 of them at rows labelled 1)" in report.warnings[1].what
+
+
+@pytest.mark.parametrize(("places", "n_first"), [([0, 3], 2), ([0, 1, 3], 2), ([0, 1], 0)])
+def test_labels_of_first_events_are_told_of_where_they_are_many(
+    folder: Folder, places: list[int], n_first: int
+) -> None:
+    in_true_times(folder)
+    events, labels = folder["events"], [0, 1, 0][: len(places)]
+    columns = {name: [events[name][place] for place in places] for name in ("user_id", "ts")}
+    folder.files = {"events": events, "labels/fraud": {**columns, "label": labels}}
+    report = validate(folder.write())
+    assert report.ok
+    found = [finding.what.split(":")[0] for finding in report.warnings]
+    assert found == ([f"{n_first} of {len(places)} labelled events are the first of their user"] if n_first else [])
 
 
 def test_labels_of_events_that_nothing_tells_apart_are_named(folder: Folder) -> None:

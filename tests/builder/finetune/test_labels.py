@@ -97,6 +97,12 @@ def test_labels_of_events_need_an_event_at_exactly_their_time(path: Path) -> Non
     assert rows.skipped == {"no event at ts": 2}
 
 
+def test_labels_of_first_events_alone_are_a_caution(path: Path) -> None:
+    write(path, [("a", SECOND, 0), ("b", 2 * SECOND, 1)], "ts", ts=pa.timestamp("us"))
+    (caution,) = read_labels(path, DATA).cautions
+    assert caution.startswith("2 of 2 labelled events are the first of their user: their history is empty")
+
+
 @pytest.mark.parametrize(
     "user_type", [pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.string_view()], ids=str
 )

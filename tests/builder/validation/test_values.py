@@ -30,7 +30,7 @@ def warnings(tmp_path):
             pq.write_table(pa.table(columns), tmp_path / "profiles.parquet")
         if label_users:
             (tmp_path / "labels").mkdir()
-            ts = pa.array([1_500_000_000_000_000] * len(label_users), pa.timestamp("us"))
+            ts = pa.array([1_500_000_001_000_000] * len(label_users), pa.timestamp("us"))
             table = {
                 "user_id": pa.array(label_users, pa.string()),
                 "eval_ts": ts,
