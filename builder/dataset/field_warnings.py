@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from builder.dataset.field_counts import FieldCounter, FieldCounters, most_frequent
 from builder.dataset.field_table import MOST_FIELDS, FieldTable, kept_fields
 from builder.dataset.fit import NUMERIC_LEAST_VALUES, NUMERIC_SHARE
+from builder.listing import listed
 from pragmatiq_triton.tokenizer.vocabulary import Vocabulary
 
 NEAR_NUMERIC = 0.9
@@ -18,7 +19,6 @@ IDENTIFIER_WIDTH = 4
 """Digits that all values of a field have, from which on they look like an identifier."""
 ALL_DIFFERENT = 0.99
 MOST_WARNINGS = 50
-_LISTED = 8
 _IDENTIFIER = re.compile(
     r"(?:^|[^a-z])(?:id|ids|no|nr|num|number|account|acct|acc|iban|bban|pan|terminal|device|card|customer|client|msisdn"
     r"|phone|zip|zipcode|postcode|code|ref|reference)$"
@@ -85,9 +85,9 @@ def unknown_fields(known: Sequence[tuple[str, int, int]], strange: Sequence[str]
         )
     shares = [(unknown / max(values, unknown), name) for name, unknown, values in known if unknown]
     if over := sorted((each for each in shares if each[0] > UNKNOWN_BOUND), reverse=True):
-        listed = _listed([f"{share:.1%} of {name!r}" for share, name in over])
+        names = listed([f"{share:.1%} of {name!r}" for share, name in over])
         yield (
-            f"more than {UNKNOWN_BOUND:.0%} of a field's values are [UNK] to the tokenizer: {listed}; "
+            f"more than {UNKNOWN_BOUND:.0%} of a field's values are [UNK] to the tokenizer: {names}; "
             "if these are data of the same kind, spell values as in training; if not, fit a tokenizer of their own"
         )
 
@@ -102,10 +102,10 @@ def _limits(counters: FieldCounters, vocabulary: Vocabulary, read: Sequence[Fiel
         lost = {c.name: c.cut_tokens for c in read if c.cut_tokens and (c.part == "events") is of_events}
         if not lost:
             continue
-        listed = _listed([f"{name!r} {lost[name]:,}" for name in sorted(lost, key=lambda name: (-lost[name], name))])
+        names = listed([f"{name!r} {lost[name]:,}" for name in sorted(lost, key=lambda name: (-lost[name], name))])
         cut_numbers = _names(sorted(numbers & lost.keys())) if of_events and numbers & lost.keys() else ""
         yield (
-            f"{setting} = {most} cuts {n_cut:,} {owners}; tokens lost by field: {listed}; "
+            f"{setting} = {most} cuts {n_cut:,} {owners}; tokens lost by field: {names}; "
             + (f"features lose the numbers of {cut_numbers} there too; " if cut_numbers else "")
             + f"raise {setting}, or leave fields out with drop_fields"
         )
@@ -192,10 +192,10 @@ def _sizes(vocabulary: Vocabulary, read: Sequence[FieldCounter]) -> Iterator[str
         )
     if vocabulary.size > config.target_vocab:
         ids: Callable[[str], int] = lambda name: len(vocabulary.state["cat_vocab"][name])  # noqa: E731
-        listed = _listed([f"{name!r} {ids(name):,}" for name in sorted(vocabulary.state["cat_vocab"], key=ids)[::-1]])
+        names = listed([f"{name!r} {ids(name):,}" for name in sorted(vocabulary.state["cat_vocab"], key=ids)[::-1]])
         yield (
             f"target_vocab = {config.target_vocab:,}, but the vocabulary needs {vocabulary.size:,} ids; values with an "
-            f"id of their own: {listed}; lower categorical_threshold, or use force_text or drop_fields"
+            f"id of their own: {names}; lower categorical_threshold, or use force_text or drop_fields"
         )
 
 
@@ -209,9 +209,4 @@ def _field(counter: FieldCounter) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    return _listed([*map(repr, names)])
-
-
-def _listed(items: Sequence[str]) -> str:
-    more = f" and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
-    return ", ".join(items[:_LISTED]) + more
+    return listed([*map(repr, names)])

@@ -21,6 +21,7 @@ from builder.dataset.store import FORMAT
 from builder.dataset.texts import TextStore
 from builder.progress import Progress, Silent
 from builder.raw import check_columns, check_users, count_rows, read_profiles
+from builder.raw.empty_fields import EmptyFields
 from builder.raw.findings import Counted
 from builder.replacing import replaced_folder
 from pragmatiq_triton.batch import Token, cu_seqlens
@@ -172,6 +173,7 @@ class _Writer:
         self._n_profiles = 0
         self._newest_ts: list[int] = []
         self._judged_too_early = 0
+        self._empty = EmptyFields()
         self._files = ExitStack()
 
     def __enter__(self) -> "_Writer":
@@ -198,6 +200,8 @@ class _Writer:
         most = self.vocabulary.config.max_event_tokens
         fields = encode_fields(events.columns, n_fields, self.vocabulary, texts, most)
         self.fields.add_events(events, fields)
+        # The source is one of an event's fields here.
+        self._empty.add_events(chunk, events.field_counts > 1)
         lengths = np.add.reduceat(fields.counts, cu_seqlens(events.field_counts)[:-1])
         kept, lengths = cut_tails(lengths, self.vocabulary.config.max_event_tokens)
         tokens = fields.tokens[kept]
@@ -217,6 +221,7 @@ class _Writer:
         most = self.vocabulary.config.profile_reach
         items = encode_fields(profiles.columns, len(times), self.vocabulary, None, most)
         self.fields.add_profiles(profiles, items)
+        self._empty.add_profiles(chunk)
         self._item_offsets.append(cu_seqlens(items.counts)[1:] + self._profile.n_rows)
         self._profile.append(items.tokens[:, : Token.TEXT])
         self._profile_offsets.append(cu_seqlens(profiles.item_counts)[1:] + self._item_ts.n_rows)
@@ -242,7 +247,9 @@ class _Writer:
         return any(user < n_with_events for user in self._profile_rows), event_user, profile_user
 
     def warnings(self) -> Iterator[str]:
-        """What is odd about events and profiles together."""
+        """What is odd about events and profiles beside their values."""
+        for file, what, count in self._empty.findings():
+            yield f"{file}: {what} (in all: {count:,})"
         n_with_events = len(self._newest_ts)
         lacking = n_with_events - sum(user < n_with_events for user in self._profile_rows)
         if self._profile_rows and lacking:

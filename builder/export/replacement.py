@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.export.manifest import FILE, Manifest, file_hash
+from builder.listing import listed
 from pragmatiq_triton.errors import ArtifactError
 
 
@@ -22,7 +23,7 @@ def require_replaceable(place: Path) -> None:
     names = {path.relative_to(place).as_posix() for path in files}
     if foreign := sorted(names - manifest["files"].keys() - {FILE}):
         raise ArtifactError(
-            f"{place}: holds {_listed(foreign)}, which export did not write and which would be lost; move that away, "
+            f"{place}: holds {listed(foreign, 5)}, which export did not write and which would be lost; move that away, "
             "or choose another --out"
         )
 
@@ -40,7 +41,7 @@ def what_is_replaced(place: Path, new: Manifest) -> list[str]:
         ]
         lines.append(f"{place}: the repository of {told[0]} was replaced by that of {told[1]}")
     if lost := sorted(_tasks(earlier.get("tasks")) - _tasks(new.tasks)):
-        lines.append(f"{place}: no longer answers {_listed(lost)}, which the repository there before did")
+        lines.append(f"{place}: no longer answers {listed(lost, 5)}, which the repository there before did")
     edited = [
         name
         for name, digest in earlier["files"].items()
@@ -48,7 +49,7 @@ def what_is_replaced(place: Path, new: Manifest) -> list[str]:
     ]
     if edited:
         lines.append(
-            f"{place}: {_listed(edited)} had been changed by hand; settings belong into a settings.yaml, "
+            f"{place}: {listed(edited, 5)} had been changed by hand; settings belong into a settings.yaml, "
             "which no export replaces"
         )
     return lines
@@ -66,8 +67,3 @@ def _manifest(place: Path) -> dict[str, Any] | None:
         return None
     ours = isinstance(manifest, dict) and {"format", "run", "tokenizer_hash"} <= manifest.keys()
     return manifest if ours and isinstance(manifest.get("files"), dict) else None
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more

@@ -12,7 +12,8 @@ import numpy as np
 
 from builder.progress import Progress, Silent
 from builder.raw import EventChunk, LabelTable, check_users, read_events, read_label_table, read_profiles
-from builder.raw.arrays import Int64, Mask, count_values, encode
+from builder.raw.arrays import Int64, Mask, count_values, encode, rows_of_elements
+from builder.raw.empty_fields import EmptyFields
 from builder.raw.event_labels import NO_EVENT, match_events, simultaneous, without_past
 from builder.raw.ids import UInt64
 from builder.raw.labels import LATE, LATE_LABEL, has_label_columns, label_files
@@ -44,13 +45,15 @@ def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUS
     newest: dict[str, int] = {}
     with_profile: set[str] = set()
     judged_too_early: dict[str, int] = {}
+    empty = EmptyFields()
     event_values, profile_values = ValueCheck("events.parquet"), ValueCheck("profiles.parquet")
     try:
         for events in read_events(data, findings=found, times=times):
             _count_events(report, events)
             sources += count_values(events.sources)
             keys += count_values(events.keys)
-            event_values.add_values(events.keys, events.values)
+            has_value = event_values.add_values(events.keys, events.values)
+            empty.add_events(events, rows_of_elements(events.field_counts, has_value))
             event_values.add_users(events.user_ids)
             first = events.ts[cu_seqlens(events.event_counts)[:-1]]
             last = events.ts[cu_seqlens(events.event_counts)[1:] - 1]
@@ -66,6 +69,7 @@ def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUS
             report.profiles += len(profiles.user_ids)
             profile_values.add_values(profiles.attribute_keys, profiles.attribute_values)
             profile_values.add_users(profiles.user_ids)
+            empty.add_profiles(profiles)
             with_profile.update(user_id for user_id in profiles.user_ids if user_id is not None)
             for user_id, as_of in zip(profiles.user_ids, profiles.as_of.tolist(), strict=True):
                 if 0 < as_of < newest.get(user_id, 0):
@@ -79,6 +83,7 @@ def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUS
     except DataError as error:
         _add_error(report, data, "labels", error)
     report.warnings += [*event_values.findings(), *profile_values.findings()]
+    report.warnings += [Finding(*each) for each in empty.findings()]
     try:
         check_users(
             data, bool(with_events & with_profile), min(with_events, default=None), min(with_profile, default=None)

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-from builder.raw.arrays import count_values
+from builder.listing import listed
+from builder.raw.arrays import Mask, count_values, null_mask, to_mask
 from builder.validation.report import Finding
 from pragmatiq_triton.tokenizer.values import ValueRules
 
 EMPTY = ""
 _FLOAT = re.compile(r"-?[0-9]+\.0")
-_LISTED = 8
 
 
 class ValueCheck:
@@ -24,18 +24,22 @@ class ValueCheck:
         self._missing: Counter[tuple[str, str]] = Counter()
         self._float_users: Counter[str] = Counter()
 
-    def add_values(self, keys: pa.Array, values: pa.Array) -> None:
-        """Count what counts as missing among the values string [n] of the fields ``keys`` string [n]."""
+    def add_values(self, keys: pa.Array, values: pa.Array) -> Mask:
+        """Count what counts as missing among the values string [n] of the fields ``keys`` string [n].
+
+        Returns where there is a value, bool [n].
+        """
         encoded = values.dictionary_encode()
         spelled = encoded.dictionary.to_pylist()
         odd = {code: text.strip() for code, text in enumerate(spelled) if text is not None and self._is_missing(text)}
         if not odd:
-            return
+            return ~null_mask(values)
         rows = pa.compute.is_in(encoded.indices, pa.array(list(odd), encoded.indices.type))
         for pair, count in Counter(
             zip(keys.filter(rows).to_pylist(), encoded.indices.filter(rows).to_pylist(), strict=True)
         ).items():
             self._missing[pair[0], odd[pair[1]]] += count
+        return ~to_mask(rows) & ~null_mask(values)
 
     def add_users(self, user_ids: pa.Array | Iterable[str | None]) -> None:
         """Count user ids that a float column spelled."""
@@ -48,20 +52,20 @@ class ValueCheck:
         empty = Counter({key: n for (key, spelling), n in self._missing.items() if spelling == EMPTY})
         spelled = Counter({pair: n for pair, n in self._missing.items() if pair[1] != EMPTY})
         if empty:
-            listed = _listed([f"{key!r} ({n:,})" for key, n in empty.most_common()])
-            what = f"values are null or empty, so they count as missing and leave no token: {listed}"
+            fields = listed([f"{key!r} ({n:,})" for key, n in empty.most_common()])
+            what = f"values are null or empty, so they count as missing and leave no token: {fields}"
             found.append(Finding(self._file, what, empty.total()))
         if spelled:
-            listed = _listed([f"{spelling!r} of {key!r} ({n:,})" for (key, spelling), n in spelled.most_common()])
+            fields = listed([f"{spelling!r} of {key!r} ({n:,})" for (key, spelling), n in spelled.most_common()])
             what = (
-                f"values spell a missing one, so they leave no token: {listed}; if they mean something, change "
+                f"values spell a missing one, so they leave no token: {fields}; if they mean something, change "
                 "missing_values in the tokenizer's config"
             )
             found.append(Finding(self._file, what, spelled.total()))
         if self._float_users:
             names = sorted(self._float_users)
             what = (
-                f"user_id ends in '.0', as floats spell whole numbers: {_listed([*map(repr, names)])}; from 16 "
+                f"user_id ends in '.0', as floats spell whole numbers: {listed([*map(repr, names)])}; from 16 "
                 "digits on it has lost some, and the id without it is another user: export it as Int64 or as a string"
             )
             found.append(Finding(self._file, what, self._float_users.total(), {"user_id": names[0]}))
@@ -69,8 +73,3 @@ class ValueCheck:
 
     def _is_missing(self, text: str) -> bool:
         return text.strip() in self._rules.missing
-
-
-def _listed(items: list[str]) -> str:
-    more = f" and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
-    return ", ".join(items[:_LISTED]) + more

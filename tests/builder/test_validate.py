@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from builder import raw
+from builder.dataset.field_table import FieldTable
+from builder.dataset.tokenize import tokenize
 from builder.validation import ValidationReport, validate
 from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 from tests.builder.counting import Counting
@@ -39,7 +41,13 @@ class Folder:
                 "user_id": ["a", "a", "a", "b", "b"],
                 "ts": [HOUR, 2 * HOUR, 3 * HOUR, HOUR, 5 * HOUR],
                 "source": ["app", "transaction", "app", "app", "transaction"],
-                "fields": [[("screen", "home")], [("amount", "1"), ("mcc", "5411")], [], [("screen", "cards")], []],
+                "fields": [
+                    [("screen", "home")],
+                    [("amount", "1"), ("mcc", "5411")],
+                    [("screen", "help")],
+                    [("screen", "cards")],
+                    [("amount", "7")],
+                ],
             },
             "profiles": {
                 "user_id": ["a", "b", "c"],
@@ -84,7 +92,7 @@ def test_good_data(folder: Folder) -> None:
     assert report.ok
     assert (report.users, report.events, report.profiles) == (2, 5, 3)
     assert report.sources == {"app": 3, "transaction": 2}
-    assert report.keys == {"screen": 2, "amount": 1, "mcc": 1}
+    assert report.keys == {"screen": 3, "amount": 2, "mcc": 1}
     assert report.labels == {"churn": 3}
     assert (report.first_ts, report.last_ts) == (HOUR, 5 * HOUR)
 
@@ -153,7 +161,8 @@ def test_what_is_put_up_with_is_a_warning(
     folder[file][column][row] = value
     report = folder.validate()
     assert report.ok
-    (finding,) = report.warnings
+    # An event without fields is counted by its source as well, which has a test of its own.
+    (finding,) = [each for each in report.warnings if not each.what.startswith("events have no field")]
     assert (finding.file, finding.what, finding.count) == (f"{file}.parquet", what, 1)
     assert finding.example is not None
     assert finding.example["row"] == row
@@ -517,3 +526,33 @@ def test_labels_of_events_that_nothing_tells_apart_are_named(folder: Folder) -> 
     assert finding.what.startswith("2 of 4 rows, of 1 users, cannot be told apart: their user has several events")
     assert "with events 1 of 'transaction', 1 of 'app'" in finding.what
     assert "event_id" in finding.what
+
+
+def test_events_without_a_value_and_fields_without_a_name_are_counted_by_source(folder: Folder) -> None:
+    folder["events"]["fields"] = [[("screen", " ")], [("", "1"), ("mcc", "5411")], [], [("", "x")], [("amount", "nan")]]
+    folder["profiles"]["attributes"][1] = [("", "GB")]
+    report = folder.validate()
+    assert report.ok
+    counted = {
+        finding.what: finding.count for finding in report.warnings if "''" in finding.what or "no field" in finding.what
+    }
+    assert counted == {
+        "events have no field whose value is read, so that only their source and time are read, by source: "
+        "2 of 3 of 'app', 1 of 2 of 'transaction'": 3,
+        "fields have '' for a name, and count as one field of that name, by source: 1 of 'transaction', 1 of 'app'": 2,
+        "1 attributes have '' for a name, and count as one of that name": 1,
+    }
+
+
+def test_events_without_fields_are_a_warning_of_tokenize_too(folder: Folder, tmp_path: Path) -> None:
+    in_true_times(folder)["events"]["fields"] = [[("a", "b")], [("", "1")], [], [("a", "c")], [("d", "")]]
+    tokenize(folder.write(), tmp_path / "tok")
+    table = FieldTable.load(tmp_path / "tok")
+    assert table is not None
+    told = [warning for warning in table.warnings if "only their source" in warning or "''" in warning]
+    assert told == [
+        "events.parquet: events have no field whose value is read, so that only their source and time are read, by "
+        "source: 1 of 3 of 'app', 1 of 2 of 'transaction' (in all: 2)",
+        "events.parquet: fields have '' for a name, and count as one field of that name, by source: "
+        "1 of 'transaction' (in all: 1)",
+    ]

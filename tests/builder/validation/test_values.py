@@ -50,10 +50,12 @@ def test_values_that_mean_something_are_not_warned_of(warnings):
 
 def test_empty_values_are_counted_by_field(warnings):
     events = [("1", {"amount": None, "shop": ""}), ("2", {"amount": " ", "shop": "x"})]
-    ((file, count, what),) = warnings(events)
+    (file, count, what), (_, n_events, bare) = warnings(events)
     assert (file, count) == ("events.parquet", 3)
     assert "null or empty" in what
     assert "'amount' (2), 'shop' (1)" in what
+    assert n_events == 1
+    assert "no field whose value is read" in bare
 
 
 @pytest.mark.parametrize("spelling", ["nan", "NaN", "None", "NULL", "null", "<NA>", "NaT"])
@@ -65,7 +67,7 @@ def test_spellings_of_a_missing_value_are_named_with_the_setting(warnings, spell
 
 
 def test_user_ids_that_were_floats_are_named_in_every_file(warnings):
-    found = warnings([("12.0", {}), ("13.0", {})], [("12.0", {"age": "1"}), ("13.0", {})], ["12.0"])
+    found = warnings([("12.0", {"a": "1"}), ("13.0", {"a": "1"})], [("12.0", {"age": "1"}), ("13.0", {})], ["12.0"])
     assert sorted(file for file, _, what in found if "ends in '.0'" in what) == [
         "events.parquet", "labels/churn.parquet", "profiles.parquet",
     ]  # fmt: skip
@@ -73,6 +75,6 @@ def test_user_ids_that_were_floats_are_named_in_every_file(warnings):
 
 
 def test_many_fields_are_one_line(warnings):
-    ((_, count, what),) = warnings([("1", {f"f{i}": None for i in range(30)})])
+    ((_, count, what),) = warnings([("1", {"a": "1"} | {f"f{i}": None for i in range(30)})])
     assert count == 30
     assert "and 22 more" in what
