@@ -56,6 +56,17 @@ def config_facts(text: str) -> ConfigFacts:
     return ConfigFacts(hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest(), settings)
 
 
+def config_parameters(text: str) -> dict[str, str]:
+    """A config's parameters by name, those of the model included, each as it is written between its quotes.
+
+    Raises :class:`ValueError` where it is no text format.
+    """
+    return {
+        parameter.get("key", [""])[0]: str(parameter.get("value", [{}])[0].get("string_value", [""])[0])
+        for parameter in _message(_tokens(text), end="").get("parameters", [])
+    }
+
+
 def _tokens(text: str) -> Iterator[str]:
     place = 0
     while place < len(text):

@@ -3,12 +3,42 @@ import urllib.request
 import numpy as np
 import pytest
 
+from builder.export.repository import export_repository
 from builder.network import to_tensors
+from builder.runs import load_run
 from pragmatiq_client import ScoringClient
 from pragmatiq_triton.batch import collate
+from pragmatiq_triton.embedded import TritonServer
 from pragmatiq_triton.records import decode_record
 from pragmatiq_triton.text_encoders import create_text_encoder
 from pragmatiq_triton.tokenizer import Tokenizer
+from tests.builder.export.heads_case import all_features, hybrid_head, lora, probe, run_with
+from tests.conftest import UPSTREAM
+
+ADAPTED = "loan-2.x"
+MAX_EVENTS = 3
+"""Of the head with adapters: its name, and the newest events that it reads."""
+
+
+@pytest.fixture(scope="session")
+def tuned(variant, tmp_path_factory):
+    """A run with two heads on the plain network and one with adapters."""
+    features = all_features(load_run(UPSTREAM / variant / "run"))
+    heads = [probe(), hybrid_head("amount", features[::-1]), lora(ADAPTED, max_events=MAX_EVENTS)]
+    return run_with(tmp_path_factory.mktemp("tuned") / "run", variant, *heads)
+
+
+@pytest.fixture(scope="session")
+def tuned_repository(tuned, tmp_path_factory):
+    out = tmp_path_factory.mktemp("tuned") / "repository"
+    export_repository(tuned, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tuned_server(tuned_repository):
+    with TritonServer(tuned_repository, http_port=0, grpc_port=0, metrics_port=0) as running:
+        yield running
 
 
 @pytest.fixture(params=["grpc", "http"])

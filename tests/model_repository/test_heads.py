@@ -8,50 +8,25 @@ import pytest
 from builder.export.graphs import export_graphs
 from builder.export.layout import features_of
 from builder.export.manifest import altered_files, read_manifest
-from builder.export.repository import export_repository
 from builder.heads import HeadScorer, heads_graph
 from builder.heads.lora import merged
 from builder.heads.saved import saved_heads
 from builder.info import describe
-from builder.runs import load_run
 from pragmatiq_client import ScoringClient
 from pragmatiq_triton.batch import collate
-from pragmatiq_triton.embedded import TritonServer
 from pragmatiq_triton.records import decode_record
 from pragmatiq_triton.scorer import Scorer
 from pragmatiq_triton.text_encoders import create_text_encoder
 from pragmatiq_triton.tokenizer import Tokenizer
 from pragmatiq_triton.tokenizer.assemble import newest
-from tests.builder.export.heads_case import all_features, hybrid_head, lora, probe, run_with, some_adapters
+from tests.builder.export.heads_case import some_adapters
 from tests.conftest import RECORDS, UPSTREAM
+from tests.model_repository.conftest import ADAPTED, MAX_EVENTS
 
 pytestmark = pytest.mark.triton
 
-ADAPTED = "loan-2.x"
-MAX_EVENTS = 3
 BASE = json.loads(RECORDS[11])
 DAY = 86_400_000_000
-
-
-@pytest.fixture(scope="session")
-def tuned(variant, tmp_path_factory):
-    """A run with two heads on the plain network and one with adapters."""
-    features = all_features(load_run(UPSTREAM / variant / "run"))
-    heads = [probe(), hybrid_head("amount", features[::-1]), lora(ADAPTED, max_events=MAX_EVENTS)]
-    return run_with(tmp_path_factory.mktemp("tuned") / "run", variant, *heads)
-
-
-@pytest.fixture(scope="session")
-def tuned_repository(tuned, tmp_path_factory):
-    out = tmp_path_factory.mktemp("tuned") / "repository"
-    export_repository(tuned, out)
-    return out
-
-
-@pytest.fixture(scope="session")
-def tuned_server(tuned_repository):
-    with TritonServer(tuned_repository, http_port=0, grpc_port=0, metrics_port=0) as running:
-        yield running
 
 
 @pytest.fixture(params=["grpc", "http"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pragmatiq_triton.model_config import FIXED_PARAMETERS, INSTANCES, config_facts
+from pragmatiq_triton.model_config import FIXED_PARAMETERS, INSTANCES, config_facts, config_parameters
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = """name: "scorer"
@@ -50,6 +50,10 @@ instance_group [ { kind: KIND_CPU count: 1 } ]
 def test_layout_comments_and_order_are_no_difference() -> None:
     assert config_facts(WRITTEN) == config_facts(BY_HAND)
     assert config_facts(WRITTEN).settings == {"threads": "0", INSTANCES: "1"}
+
+
+def test_parameters_are_read_whoever_may_change_them() -> None:
+    assert config_parameters(WRITTEN) == config_parameters(BY_HAND) == {"tasks": r"[\"a\", \"b\"]", "threads": "0"}
 
 
 @pytest.mark.parametrize(
