@@ -2,13 +2,14 @@
 
 import typer
 
-from builder.cli import callers, data, heads, image, models, scoring, serving
+from builder.cli import callers, data, heads, image, installation, models, scoring, serving
 from builder.cli.console import errors_as_exit_codes
 
 HELP = """Train PRAGMA-style banking event models and serve them as a Triton model repository.
 
 The way: synth (or your parquet) -> validate -> tokenize -> pretrain -> finetune -> evaluate -> export -> serve ->
-score; warm fills a server's event cache before it starts, image builds the container image.
+score; warm fills a server's event cache before it starts, image builds the container image, doctor
+says what is missing here.
 
 Exit codes: 0 done; 1 other error; 2 wrong option or setting; 3 bad input data; 4 a run, data set or repository that is
 damaged or does not match; 5 something is not installed; 6 the server failed or cannot be reached; 130 interrupted
@@ -16,6 +17,7 @@ damaged or does not match; 5 something is not installed; 6 the server failed or 
 """
 
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+installation.register(app)
 data.register(app)
 models.register(app)
 heads.register(app)
