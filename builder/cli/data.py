@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from builder.cli.console import RichProgress, show, stderr, stdout
-from builder.cli.options import Config, Json, Threads, TrustRemoteCode
+from builder.cli.options import DataConfig, Json, Threads, TrustRemoteCode
 from builder.settings import read_settings
 from builder.threads import AUTO, set_threads
 
@@ -106,7 +106,7 @@ def tokenize(
     out: Annotated[
         Path, typer.Option(help="Tokenized data set to write; an older one there is replaced.", file_okay=False)
     ],
-    config: Config = None,
+    config: DataConfig = None,
     tokenizer_dir: Annotated[
         Path | None,
         typer.Option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from builder.cli.console import RichProgress, show, stderr
-from builder.cli.options import Config, Json, Threads, Tok
+from builder.cli.options import Json, Threads, Tok, TrainConfig
 from builder.progress import Progress
 from builder.threads import AUTO, set_threads
 from pragmatiq_triton.errors import ConfigError
@@ -55,7 +55,7 @@ def pretrain_command(
     model_size: Annotated[
         ModelSize | None, typer.Option(help="Network size; small if the config names none either.")
     ] = None,
-    config: Config = None,
+    config: TrainConfig = None,
     max_steps: Annotated[int | None, typer.Option(help="Optimizer steps; overrides the config.", min=1)] = None,
     runs_root: Annotated[Path, typer.Option(help="Folder of all runs.", file_okay=False)] = Path("runs"),
     resume: Annotated[

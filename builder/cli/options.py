@@ -1,9 +1,12 @@
 """Options that several commands take."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from builder.cli.console import stderr
+from builder.shipped_configs import Topic, config_file
 
 TrustRemoteCode = Annotated[
     bool,
@@ -15,10 +18,28 @@ TrustRemoteCode = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 Tok = Annotated[Path, typer.Argument(help="Tokenized data set.", exists=True, file_okay=False)]
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", help="YAML with settings; an unknown one is an error.", exists=True, dir_okay=False),
-]
+
+
+def _config(topic: Topic | None, names: str) -> Any:
+    """The option ``--config``, which takes the names of shipped configs of ``topic`` and paths."""
+
+    def file_of(given: str) -> Path:
+        path = config_file(given, topic)
+        if path != Path(given) and Path(given).is_file():
+            stderr.print(f"note: --config {given} is the config of the package; write ./{given} for the file here")
+        return path
+
+    return typer.Option(
+        "--config",
+        help=f"{names}YAML with settings; an unknown one is an error.",
+        parser=file_of,
+        metavar="NAME|FILE" if topic else "FILE",
+    )
+
+
+Config = Annotated[Path | None, _config(None, "")]
+DataConfig = Annotated[Path | None, _config("data", "bpe, hash or nemotron, which come with the package, or a ")]
+TrainConfig = Annotated[Path | None, _config("train", "nano or tiny, which come with the package, or a ")]
 Threads = Annotated[
     str,
     typer.Option(
