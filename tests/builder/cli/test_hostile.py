@@ -61,6 +61,7 @@ LINES: dict[str, tuple[str, ...]] = {
         "REPOSITORY --server-env ENV --http-port 0 --grpc-port 0 --cache-folder OUT --log-file LOG --settings SETTINGS",
     ),
     "api-key": ("caller --file KEYS",),
+    "doctor": ("--need train",),
     "score": (
         "RECORDS --url 127.0.0.1:9 --timeout 0.2 --out OUT --rejected REJECTED",
         "RECORDS --url 127.0.0.1:9 --timeout 0.2 --ca CERTIFICATE --certificate CERTIFICATE --key CERTIFICATE",
