@@ -16,7 +16,7 @@ from builder.finetune.labels import read_labels
 from builder.raw import count_rows, read_events
 from builder.raw.labels import labels_hash
 from builder.records import read_records
-from builder.validation import validate
+from builder.validation import ValidationReport, validate
 from pragmatiq_triton.errors import DataError
 from tests.builder.raw.layouts import base, put, repeat, write_tables
 
@@ -59,6 +59,11 @@ def refusal(data: Path) -> str:
     return str(error.value)
 
 
+def told(report: ValidationReport) -> list[str]:
+    """The warnings, but for that of the one event without fields, which these data have on purpose."""
+    return [each.what for each in report.warnings if not each.what.startswith("events have no field whose value")]
+
+
 def test_a_spark_folder_is_read_and_its_own_files_are_passed_over(data: Path, expected: list[dict[str, Any]]) -> None:
     folder = data / "events.parquet"
     write_part(folder / "part-00000-0a1b.c000.snappy.parquet", rows(3, 4))
@@ -67,7 +72,7 @@ def test_a_spark_folder_is_read_and_its_own_files_are_passed_over(data: Path, ex
         (folder / name).write_bytes(b"")
     assert by_user(read_records(data)) == expected
     report = validate(data)
-    assert (report.errors, report.warnings, report.events) == ([], [], 5)
+    assert (report.errors, told(report), report.events) == ([], [], 5)
     assert count_rows(data, "events") == 5
     assert tokenize(data, data / "tok").events == 5
 
@@ -82,7 +87,7 @@ def test_a_user_s_months_are_merged_in_the_order_of_time(
     assert list(read_records(data)) == expected
     report = validate(data)
     assert report.errors == []
-    assert [finding.what for finding in report.warnings] == ["not columns of the contract, and not read: date"]
+    assert told(report) == ["not columns of the contract, and not read: date"]
     assert (report.users, report.events) == (2, 5)
 
 
