@@ -18,7 +18,7 @@ _LOOK_SECONDS = 1.0
 class Reread(Generic[T]):
     """What ``read`` makes of some files; made anew once one of them is another, looked at once a second.
 
-    Where the new ones cannot be read, the old ones stay, and the log says so once.
+    Where the new ones cannot be read, the old ones stay, the log says so once, and it is tried again until they can be.
     """
 
     def __init__(self, read: Callable[[], T], *files: Path) -> None:
@@ -26,6 +26,7 @@ class Reread(Generic[T]):
         self._files = files
         self._marks = self._look()
         self._value = read()
+        self._problem = ""
         self._due = monotonic() + _LOOK_SECONDS
 
     def __call__(self) -> T:
@@ -33,13 +34,16 @@ class Reread(Generic[T]):
         if monotonic() >= self._due:
             self._due = monotonic() + _LOOK_SECONDS
             marks = self._look()
-            if marks != self._marks:
+            if marks != self._marks or self._problem:
                 self._marks = marks
                 try:
                     self._value = self._read()
                 except (ConfigError, OSError) as error:
-                    logger.error("%s; what was read before stays", error)
+                    if str(error) != self._problem:
+                        logger.error("%s; what was read before stays", error)
+                    self._problem = str(error)
                 else:
+                    self._problem = ""
                     logger.warning("read anew: %s", ", ".join(map(str, self._files)))
         return self._value
 

@@ -6,6 +6,7 @@ import threading
 import urllib.request
 from collections import OrderedDict
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
@@ -143,8 +144,10 @@ def _fetch(url: str) -> bytes:
     try:
         with _OPENER.open(url, timeout=_FETCH_SECONDS) as answer:
             content = bytes(answer.read(_MOST_BYTES))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{url}: keys of tokens cannot be fetched: {error}") from None
+    except (OSError, ValueError, HTTPException) as error:
+        # Of what is no HTTP urllib lets the error of its own library through.
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"{url}: keys of tokens cannot be fetched: {said}") from None
     return content
 
 

@@ -3,7 +3,9 @@
 import pytest
 
 from pragmatiq_triton.errors import ConfigError
+from pragmatiq_triton.gateway.auth import files
 from pragmatiq_triton.gateway.auth.api_keys import add_key, hash_of, read_keys
+from pragmatiq_triton.gateway.auth.files import Reread
 
 
 def test_of_a_key_the_file_holds_its_hash_alone(tmp_path):
@@ -47,3 +49,23 @@ def test_a_file_of_keys_that_is_none_is_refused_with_the_reason(tmp_path, conten
     file.write_text(content)
     with pytest.raises(ConfigError, match=problem):
         read_keys(file)
+
+
+def test_what_could_not_be_read_for_a_moment_is_read_without_another_change(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(files, "_LOOK_SECONDS", 0.0)
+    file = tmp_path / "keys"
+    file.write_text("one")
+    refused = []
+
+    def read():
+        if refused:
+            raise PermissionError(refused[0])
+        return file.read_text()
+
+    latest = Reread(read, file)
+    file.write_text("another")
+    refused.append("not yet")
+    assert [latest(), latest(), latest()] == ["one"] * 3
+    assert caplog.text.count("what was read before stays") == 1
+    refused.clear()
+    assert latest() == "another"

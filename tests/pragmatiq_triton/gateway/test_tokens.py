@@ -167,6 +167,9 @@ def test_edwards_curves_are_known(file):
     assert tokens.caller_of(token(key=key, algorithm="EdDSA")) == "fraud-service"
 
 
+NO_HTTP = b"garbage nonsense\r\n\r\n"
+
+
 @pytest.fixture
 def issuer():
     """Serves ``issuer.content`` as its JWKS; nothing of it is an outage."""
@@ -174,6 +177,9 @@ def issuer():
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             server.n_asked += 1
+            if server.content == NO_HTTP:
+                self.wfile.write(server.content)
+                return
             self.send_response(200 if server.content else 500)
             self.end_headers()
             self.wfile.write(server.content)
@@ -189,13 +195,14 @@ def issuer():
     server.server_close()
 
 
-def test_an_issuers_new_key_is_fetched_once_a_token_names_it_and_an_outage_changes_nothing(issuer, monkeypatch):
+@pytest.mark.parametrize("outage", [b"", b"no JSON", NO_HTTP])
+def test_an_issuers_new_key_is_fetched_once_a_token_names_it_and_an_outage_changes_nothing(issuer, monkeypatch, outage):
     monkeypatch.setattr(module, "_UNKNOWN_KEY_SECONDS", 0.2)
     url = f"http://127.0.0.1:{issuer.server_port}/jwks"
     tokens = Tokens(Jwt(audience="scoring", issuer="https://id.bank.example", jwks_url=url))
     old = token(headers={"kid": "one"})
     assert tokens.caller_of(old) == "fraud-service"
-    issuer.content = b""
+    issuer.content = outage
     new = token(key=EC, algorithm="ES256", headers={"kid": "two"})
     assert refused_until(tokens, new, lambda: issuer.n_asked >= 2)
     assert tokens.caller_of(old) == "fraud-service"
