@@ -21,6 +21,8 @@ class Certificates:
         """Read them; :class:`ConfigError` names a file that is not as it should be."""
         self._settings = settings
         self.context = _context(settings)
+        self._latest = self.context
+        self.context.sni_callback = self._take_latest
         files = [Path(each) for each in (settings.certificate, settings.key, settings.client_ca) if each]
         self._read = Reread(self._load, *files)
         self._given_to_grpc = self._read()
@@ -44,15 +46,17 @@ class Certificates:
         )
 
     def _load(self) -> Any:
-        """Put the files into the context, and give them as gRPC takes them."""
+        """Make a context of the files, and give them as gRPC takes them."""
         settings = self._settings
-        _context(settings)  # what does not fit together is found before anything is changed
-        self.context.load_cert_chain(settings.certificate, settings.key)
-        if settings.client_ca:
-            self.context.load_verify_locations(settings.client_ca)
+        latest = _context(settings)
         pair = (Path(settings.key).read_bytes(), Path(settings.certificate).read_bytes())
         authorities = Path(settings.client_ca).read_bytes() if settings.client_ca else None
+        self._latest = latest
         return grpc.ssl_server_certificate_configuration([pair], authorities)
+
+    def _take_latest(self, connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
+        """Go on with the latest files, as each handshake begins: a context forgets no authority that it once took."""
+        connection.context = self._latest
 
 
 def _context(settings: Tls) -> ssl.SSLContext:
@@ -63,6 +67,9 @@ def _context(settings: Tls) -> ssl.SSLContext:
         if settings.client_ca:
             context.load_verify_locations(settings.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
+            # A resumed session would not be checked against the authorities of now.
+            context.options |= ssl.OP_NO_TICKET
+            context.num_tickets = 0
     except (OSError, ssl.SSLError) as error:
         files = " or ".join(each for each in (settings.certificate, settings.key, settings.client_ca) if each)
         raise ConfigError(f"TLS: {files}: {error.strerror or error}: expected PEM files that fit together") from None
