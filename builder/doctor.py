@@ -40,7 +40,7 @@ NEEDED = ("train", "client", "gateway", SERVER)
 LEAST_FREE = 2**30
 """Bytes below which a place is told to be short of room."""
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
-"""There in a checkout; beside an installed package there is none."""
+"""A checkout has this file; an installed package does not."""
 
 
 @dataclass(frozen=True, slots=True)

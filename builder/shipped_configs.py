@@ -3,10 +3,10 @@
 They lie in ``configs/`` of a checkout and inside the packages of an installed wheel.
 """
 
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 
+from builder.shared_folders import shared_folder
 from pragmatiq_triton.errors import ConfigError
 
 Topic = Literal["data", "train"]
@@ -16,7 +16,7 @@ _PREFIX = "tokenizer_"
 
 def shipped_configs(topic: Topic) -> dict[str, Path]:
     """The files by name, in the order of their names: of data ``bpe``, ``hash`` and ``nemotron``."""
-    files = sorted((_folder() / topic).glob("*.yaml"))
+    files = sorted((shared_folder("configs") / topic).glob("*.yaml"))
     return {file.stem.removeprefix(_PREFIX): file for file in files}
 
 
@@ -40,8 +40,3 @@ def config_file(given: str, topic: Topic | None) -> Path:
 
 def _or_one_of(known: dict[str, Path]) -> str:
     return f", or the name of a config that comes with the package: {', '.join(known)}" if known else ""
-
-
-def _folder() -> Path:
-    packaged = Path(str(resources.files("builder"))) / "_share" / "configs"
-    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "configs"

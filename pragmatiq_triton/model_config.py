@@ -43,11 +43,11 @@ def config_facts(text: str) -> ConfigFacts:
     settings: dict[str, str] = {}
     kept = []
     for parameter in config.get("parameters", []):
-        key = parameter.get("key", [""])[0]
+        key, value = _entry(parameter)
         if key in FIXED_PARAMETERS:
             kept.append(parameter)
         else:
-            settings[key] = str(parameter.get("value", [{}])[0].get("string_value", [""])[0])
+            settings[key] = value
     config["parameters"] = kept
     groups = config.get("instance_group", [])
     if groups:
@@ -61,10 +61,12 @@ def config_parameters(text: str) -> dict[str, str]:
 
     Raises :class:`ValueError` where it is no text format.
     """
-    return {
-        parameter.get("key", [""])[0]: str(parameter.get("value", [{}])[0].get("string_value", [""])[0])
-        for parameter in _message(_tokens(text), end="").get("parameters", [])
-    }
+    return dict(map(_entry, _message(_tokens(text), end="").get("parameters", [])))
+
+
+def _entry(parameter: dict[str, list[Any]]) -> tuple[str, str]:
+    """Name and value of one parameter."""
+    return parameter.get("key", [""])[0], str(parameter.get("value", [{}])[0].get("string_value", [""])[0])
 
 
 def _tokens(text: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pragmatiq_triton.cpus import usable_cpus
 from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.listing import listed
 from pragmatiq_triton.manifest import FILE, Manifest, read_manifest
 from pragmatiq_triton.model_config import config_facts
 
@@ -71,7 +72,7 @@ def verify(
         "not listed": list(_others(repository, manifest)),
     }
     if any(problems.values()):
-        told = "; ".join(f"{kind}: {_names(names)}" for kind, names in problems.items() if names)
+        told = "; ".join(f"{kind}: {listed(names, _NAMED)}" for kind, names in problems.items() if names)
         hint = _hint(repository, manifest, changed)
         raise ArtifactError(f"{repository}: not what its {FILE} says. {told}.{hint} Nothing was served: {way_out}")
     return Verified(len(found), total, time.monotonic() - started)
@@ -116,17 +117,12 @@ def _hint(repository: Path, manifest: Manifest, changed: list[str]) -> str:
 
 def _others(repository: Path, manifest: Manifest) -> Iterator[str]:
     """Files that the manifest does not list, but for itself and what Python compiles beside a model's code."""
-    listed = {FILE, *manifest.files}
+    written = {FILE, *manifest.files}
     for folder, subfolders, files in os.walk(repository):
         inside = Path(folder).relative_to(repository)
         subfolders[:] = sorted(name for name in subfolders if name != "__pycache__")
         links = [name for name in subfolders if Path(folder, name).is_symlink()]
         for name in sorted([*files, *links]):
             path = str(inside / name)
-            if path not in listed and not any(other.startswith(f"{path}/") for other in listed):
+            if path not in written and not any(other.startswith(f"{path}/") for other in written):
                 yield path
-
-
-def _names(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

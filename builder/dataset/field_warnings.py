@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from builder.dataset.field_counts import FieldCounter, FieldCounters, most_frequent
 from builder.dataset.field_table import MOST_FIELDS, FieldTable, kept_fields
 from builder.dataset.fit import NUMERIC_LEAST_VALUES, NUMERIC_SHARE
-from builder.listing import listed
+from pragmatiq_triton.listing import listed
 from pragmatiq_triton.tokenizer.vocabulary import Vocabulary
 
 NEAR_NUMERIC = 0.9

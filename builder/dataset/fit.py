@@ -15,6 +15,7 @@ from builder.progress import Progress, Silent
 from builder.raw import read_profiles
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import ConfigError, DataError
+from pragmatiq_triton.listing import listed
 from pragmatiq_triton.text_encoders.protocol import shortened
 from pragmatiq_triton.time_range import PLAUSIBLE
 from pragmatiq_triton.tokenizer.config import FIELD_LISTS, TokenizerConfig
@@ -26,6 +27,7 @@ NUMERIC_SHARE = 0.995
 NUMERIC_LEAST_VALUES = 32
 FORCED_NUMERIC_SHARE = 0.5
 """Of a field in ``force_numeric``: with fewer numbers it is refused."""
+_NAMED_FIELDS = 20
 
 
 @dataclass(slots=True)
@@ -117,13 +119,9 @@ def check_names(config: TokenizerConfig, fields: Collection[str]) -> None:
             if name not in fields:
                 close = difflib.get_close_matches(name, fields, 3, cutoff=0.5)
                 close = close or difflib.get_close_matches(name.lower(), {key.lower(): key for key in fields}, 3)
-                choices = f"did you mean {', '.join(map(repr, close))}?" if close else _some(sorted(fields))
+                known = listed([*map(repr, sorted(fields))], _NAMED_FIELDS)
+                choices = f"did you mean {', '.join(map(repr, close))}?" if close else f"the data have {known}"
                 raise ConfigError(f"{setting}: no field, attribute or milestone is called {name!r}; {choices}")
-
-
-def _some(names: Sequence[str], most: int = 20) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"the data have {', '.join(map(repr, names[:most]))}{more}"
 
 
 def _count(into: dict[str, ValueCounts], counted: Iterable[CountedValues], config: TokenizerConfig) -> None:

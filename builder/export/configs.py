@@ -3,13 +3,13 @@
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from builder.export.layout import ENSEMBLE, SCORER, ScoringModel
+from builder.shared_folders import shared_folder
 from pragmatiq_triton.serving.seals import VECTORS_SEAL
 from pragmatiq_triton.serving.snapshot import EVENT_VECTORS
 from pragmatiq_triton.tensors import (
@@ -90,9 +90,8 @@ class Templates:
 
 
 def template_folder() -> Path:
-    """The ``model_repository`` folder: beside the packages in a checkout, inside them when installed."""
-    packaged = Path(str(resources.files("builder"))) / "_share" / "model_repository"
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "model_repository"
+    """The ``model_repository`` folder with the models' templates."""
+    return shared_folder("model_repository")
 
 
 def _drop(config: ModelConfig, names: Collection[str], model: str | None = None) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from builder.export.manifest import FILE, Manifest, file_hash
-from builder.listing import listed
 from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.listing import listed
 
 
 def require_replaceable(place: Path) -> None:

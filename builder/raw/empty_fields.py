@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from builder.listing import listed
 from builder.raw.arrays import Mask, count_values, to_mask
 from builder.raw.events import EventChunk
 from builder.raw.profiles import ProfileChunk
+from pragmatiq_triton.listing import listed
 
 
 class EmptyFields:

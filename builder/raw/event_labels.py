@@ -10,6 +10,7 @@ import numpy as np
 from builder.raw.ids import UInt64
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
+from pragmatiq_triton.listing import listed
 
 NO_EVENT = -1
 _NAMED_ROWS = 5
@@ -90,14 +91,13 @@ def rows_by_user(users: Int64) -> Iterator[tuple[int, Int64]]:
 
 def _told(rows: Int64, users: Int64, at: Int64, unclear: dict[int, Int64], data: Events) -> str:
     places = sorted(unclear)
-    named = ", ".join(str(rows[place]) for place in places[:_NAMED_ROWS])
-    more = f" and {len(places) - _NAMED_ROWS} more" if len(places) > _NAMED_ROWS else ""
+    named = listed([str(rows[place]) for place in places], _NAMED_ROWS)
     first, user = places[0], int(users[places[0]])
     sources = Counter(data.source_name(source) for source in data.event_sources(user)[unclear[first]].tolist())
     seen = ", ".join(f"{n} of {name!r}" for name, n in sources.items())
     return (
         f"{len(places)} of {len(rows)} rows, of {len(set(users[places].tolist()))} users, cannot be told apart: their "
-        f"user has several events at that ts, and nothing says which one is meant (rows {named}{more}; the first is of "
+        f"user has several events at that ts, and nothing says which one is meant (rows {named}; the first is of "
         f"user {data.user_ids[user]!r} at {at[first].astype('M8[us]')} UTC, with events {seen}); "
         "give the events and the labels a column event_id, and tokenize again"
     )

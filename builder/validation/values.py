@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-from builder.listing import listed
 from builder.raw.arrays import Mask, count_values, null_mask, to_mask
 from builder.validation.report import Finding
+from pragmatiq_triton.listing import listed
 from pragmatiq_triton.tokenizer.values import ValueRules
 
 EMPTY = ""

@@ -20,12 +20,11 @@ class Certificates:
     def __init__(self, settings: Tls) -> None:
         """Read them; :class:`ConfigError` names a file that is not as it should be."""
         self._settings = settings
-        self.context = _context(settings)
-        self._latest = self.context
-        self.context.sni_callback = self._take_latest
         files = [Path(each) for each in (settings.certificate, settings.key, settings.client_ca) if each]
         self._read = Reread(self._load, *files)
         self._given_to_grpc = self._read()
+        self.context = self._latest
+        self.context.sni_callback = self._take_latest
 
     def look(self) -> None:
         """Take in new files: connections made from now on get them."""

@@ -1,7 +1,8 @@
 """The stages of a repository, loaded as its server would load them, and asked one after the other."""
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -13,10 +14,9 @@ from pragmatiq_triton.errors import ArtifactError, RecordError
 from pragmatiq_triton.manifest import read_manifest
 from pragmatiq_triton.model_config import config_parameters
 from pragmatiq_triton.operator_settings import changed, read_model_settings, read_settings_file
-from pragmatiq_triton.scorer import Scorer, TaskHeads
 from pragmatiq_triton.serving.embedding import TextEmbedderStage
 from pragmatiq_triton.serving.scoring import ScorerStage
-from pragmatiq_triton.serving.stage import Answer, Stage, Tensors, threads_of, whole_number
+from pragmatiq_triton.serving.stage import Answer, Stage, Tensors
 from pragmatiq_triton.serving.tokenizing import TokenizerStage, load_tokenizer
 from pragmatiq_triton.tensors import EMBEDDING, RECORD, SCORES
 from pragmatiq_triton.text_encoders.trust import require_trusted_repository
@@ -82,7 +82,8 @@ class InProcessModels:
         self._scorers = {}
         for model, tasks in self.tasks.items():
             scorer = _SCORER + model.removeprefix(_ENSEMBLE)
-            self._scorers[model] = _scorer_stage(repository / scorer / VERSION, parameters(scorer), tasks)
+            its = parameters(scorer) | {"tasks": json.dumps(tasks)}
+            self._scorers[model] = ScorerStage.load(repository / scorer / VERSION, its, keeps_snapshot=False)
 
     def answers(self, records: Sequence[bytes]) -> list[dict[str, Answered] | Exception]:
         """What each model says of each record (UTF-8 JSON), or why the record has no answer.
@@ -120,19 +121,6 @@ class InProcessModels:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _scorer_stage(folder: Path, parameters: Mapping[str, str], tasks: Sequence[str]) -> ScorerStage:
-    heads = TaskHeads(folder)
-    heads.require_tasks(tasks)
-    settings = dict(parameters)
-    return ScorerStage(
-        Scorer(folder, threads=threads_of(settings)),
-        heads,
-        tasks=tasks,
-        max_events=whole_number(settings, "max_events", 0),
-        cache_bytes=whole_number(settings, "event_cache_bytes", 0),
-    )
 
 
 def _sort_out(

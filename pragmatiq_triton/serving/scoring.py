@@ -54,9 +54,10 @@ class ScorerStage(Stage):
         self._counting = threading.Lock()
 
     @classmethod
-    def load(cls, folder: Path, parameters: dict[str, str]) -> "ScorerStage":
+    def load(cls, folder: Path, parameters: dict[str, str], *, keeps_snapshot: bool = True) -> "ScorerStage":
         """The graphs in ``folder``, with the limits that the model's parameters set.
 
+        ``keeps_snapshot``: whether event vectors are read from and written to the server's cache folder, if it has one.
         :class:`~pragmatiq_triton.errors.ArtifactError` where the heads are not those of the parameter ``tasks``.
         """
         heads = TaskHeads(folder)
@@ -68,7 +69,7 @@ class ScorerStage(Stage):
             tasks=tasks,
             max_events=whole_number(parameters, "max_events", 0),
             cache_bytes=whole_number(parameters, "event_cache_bytes", DEFAULT_CACHE_BYTES),
-            snapshot=find_snapshot(parameters),
+            snapshot=find_snapshot(parameters) if keeps_snapshot else None,
         )
 
     def submit(

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import shipped_configs as module
+from builder import shared_folders
 from builder.settings import read_settings
 from builder.shipped_configs import config_file, shipped_configs
 from pragmatiq_triton.errors import ConfigError
@@ -26,7 +26,7 @@ def test_an_installed_wheel_carries_them(tmp_path, monkeypatch):
     shared = tmp_path / "_share" / "configs" / "data" / "tokenizer_own.yaml"
     shared.parent.mkdir(parents=True)
     shared.write_text("text_value_mode: bpe\n", encoding="utf-8")
-    monkeypatch.setattr(module.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(shared_folders.resources, "files", lambda package: tmp_path)
     assert shipped_configs("data") == {"own": shared}
 
 
