@@ -44,10 +44,14 @@ SECONDS_PER_LINE = 10.0
 
 
 class RichProgress:
-    """Stages as bars on a terminal, and as plain lines where standard error is a file or a pipe."""
+    """Stages as bars on a terminal and in a notebook, and as plain lines where standard error is a file or a pipe."""
 
     def __init__(self) -> None:
-        self._shown = _Bars() if stderr.is_terminal and sys.stderr.isatty() else _Lines()
+        notebook = Console(emoji=False)
+        if notebook.is_jupyter:
+            self._shown: _Bars | _Lines = _Bars(notebook)
+        else:
+            self._shown = _Bars(stderr) if stderr.is_terminal and sys.stderr.isatty() else _Lines()
 
     def stage(self, title: str, total: int | None) -> None:
         self._shown.stage(title, total)
@@ -71,14 +75,14 @@ class RichProgress:
 class _Bars:
     """Bars with counts, the newest note and the time that is left."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console) -> None:
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False),
-            console=stderr,
+            console=console,
         )
         self._newest = self._bars.add_task("", visible=False, note="")
 

@@ -29,6 +29,7 @@ LATE = 31 * 86_400_000_000
 """Microseconds behind the newest event from which on a label of a user is late: labels are often of a month's end."""
 LATE_LABEL = "eval_ts is more than 31 days after the newest event; what happened until then is not in the data"
 EXPECTED = "expected user_id, label and either eval_ts (labels of users) or ts (labels of events)"
+EXPECTED_MOMENTS = "expected user_id and either eval_ts (as of a moment) or ts (of an event)"
 CLASS = "a number, 0 or 1"
 
 
@@ -48,9 +49,12 @@ class LabelTable:
     event_ids: UInt64
 
 
-def read_label_table(path: Path, findings: Findings = FirstError(), times: TimeRange = PLAUSIBLE) -> LabelTable | None:
+def read_label_table(
+    path: Path, findings: Findings = FirstError(), times: TimeRange = PLAUSIBLE, *, labelled: bool = True
+) -> LabelTable | None:
     """All rows of a label file, or of a folder of its parts; their moments are among the plausible ``times``.
 
+    Not ``labelled``, the column ``label`` is not read, and need not be there: every label is NaN.
     What breaks the contract goes to ``findings``, which raises :class:`DataError` unless it gathers; such rows are
     left out then, and None is the answer where no row can be read.
     """
@@ -64,20 +68,22 @@ def read_label_table(path: Path, findings: Findings = FirstError(), times: TimeR
         with closing(file):
             names = list(file.schema_arrow.names)
             present = [time for time in LABEL_TIMES if time in names]
-            if len(present) != 1 or "label" not in names:
-                findings.broken(part.path, f"{EXPECTED}, got {', '.join(names) or 'no columns'}")
+            if len(present) != 1 or (labelled and "label" not in names):
+                expected = EXPECTED if labelled else EXPECTED_MOMENTS
+                findings.broken(part.path, f"{expected}, got {', '.join(names) or 'no columns'}")
                 continue
             kinds.add(present[0])
             columns = {
                 "user_id": Column(lambda column: texts(column, scalars=False), NAME, in_partition=True),
                 present[0]: Column(timestamps, TIME),
-                "label": Column(_classes, CLASS),
             }
+            if labelled:
+                columns["label"] = Column(_classes, CLASS)
             if present[0] == "ts":
                 columns["event_id"] = Column(lambda column: texts(column, scalars=False), NAME, required=False)
             usable = usable_columns(part, file, columns, findings)
             for rows in read_rows(part, file, stored(part, file, usable), CHUNK_ROWS, findings):
-                chunks.append(_chunk(part, rows, present[0], list(usable), findings, times))
+                chunks.append(_chunk(part, rows, present[0], list(usable), findings, times, labelled))
     if len(kinds) > 1:
         findings.broken(path, "some of its files have eval_ts and some have ts, expected one of them")
         return None
@@ -129,13 +135,13 @@ def has_label_columns(path: Path) -> bool:
 
 
 def _chunk(
-    part: Part, rows: Rows, time: LabelTime, usable: list[str], findings: Findings, times: TimeRange
+    part: Part, rows: Rows, time: LabelTime, usable: list[str], findings: Findings, times: TimeRange, labelled: bool
 ) -> tuple[Int64, pa.Array, Int64, Float32, UInt64]:
     n = rows.batch.num_rows
     columns = {name: column_of(part, rows, name) for name in usable}
     # Rows that all lack their user, their time or their label would pass for repeats of one another.
-    keep = np.full(n, {"user_id", time, "label"} <= set(columns))
-    users, at, labels = pa.array([""] * n), np.zeros(n, np.int64), np.zeros(n, np.float32)
+    keep = np.full(n, {"user_id", time, *(("label",) if labelled else ())} <= set(columns))
+    users, at, labels = pa.array([""] * n), np.zeros(n, np.int64), np.full(n, np.nan, np.float32)
     if "user_id" in columns:
         users = read_text(rows, "user_id", columns["user_id"], findings)
         lacking = null_mask(users)

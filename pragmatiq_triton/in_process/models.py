@@ -23,6 +23,7 @@ from pragmatiq_triton.text_encoders.trust import require_trusted_repository
 
 VERSION = "1"
 _TOKENIZER, _TEXT_EMBEDDER, _SCORER, _ENSEMBLE = "tokenizer", "text_embedder", "scorer", "scoring"
+_CACHES = ("record_cache_bytes", "text_cache_bytes", "event_cache_bytes")
 
 
 class Answered(NamedTuple):
@@ -44,6 +45,7 @@ class InProcessModels:
         repository: Path,
         *,
         threads: int | None = None,
+        processes: int = 1,
         trusted: bool | None = None,
         settings_file: Path | None = None,
     ) -> None:
@@ -52,6 +54,7 @@ class InProcessModels:
         Args:
             repository: a folder that ``pragmatiq export`` wrote.
             threads: to compute with; None: as the repository says, which is one per core unless it was set.
+            processes: how many such processes share the memory that the repository lets its caches have.
             trusted: whether code may run that the repository names; None: as PRAGMATIQ_TRUST_REMOTE_CODE says.
             settings_file: an operator's settings, over which variables (PRAGMATIQ_SCORER_MAX_EVENTS) win.
 
@@ -66,10 +69,11 @@ class InProcessModels:
         laid = changed(
             read_model_settings(repository, read_settings_file(settings_file), os.environ, str(settings_file))
         )
-        forced = {} if threads is None else {"threads": str(threads)}
 
         def parameters(model: str) -> dict[str, str]:
-            return _parameters(repository / model) | laid.get(model, {}) | forced
+            found = _parameters(repository / model) | laid.get(model, {})
+            caches = {name: str(whole_number(found, name, 0) // processes) for name in _CACHES if name in found}
+            return found | caches | ({} if threads is None else {"threads": str(threads)})
 
         # The fingerprints' secret is this process's own: nothing of it is kept.
         tokenizer = load_tokenizer(repository / _TOKENIZER / VERSION, parameters(_TOKENIZER), secrets=None)

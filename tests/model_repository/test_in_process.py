@@ -1,11 +1,14 @@
 """The models in the test's own process give the numbers that the real tritonserver gives for the same records."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from builder.dataset.store import TokenizedDataset
 from builder.dataset.tokenize import tokenize
 from builder.export.repository import export_repository
+from builder.predict import predict
+from builder.predict.parts import embedding_column
 from builder.quantization import Int8Quantizer
 from builder.runs import load_run
 from builder.synth import generate
@@ -13,12 +16,30 @@ from pragmatiq_client import InvalidRecordError, ScoringClient
 from pragmatiq_triton.embedded import TritonServer
 from pragmatiq_triton.errors import RecordError
 from pragmatiq_triton.in_process import InProcessModels
+from pragmatiq_triton.manifest import read_manifest
 from tests.conftest import RECORDS, UPSTREAM
 from tests.model_repository.conftest import ADAPTED
 
 pytestmark = pytest.mark.triton
 
 BROKEN = b'{"user_id": "x", "events": [{"ts": 1738245371663, "source": "card"}]}'
+
+
+@pytest.fixture(scope="module")
+def int8_repository(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("int8")
+    run = load_run(UPSTREAM / "bpe" / "run")
+    generate(folder / "synth", 60, seed=5)
+    tokenize(folder / "synth", folder / "tok", tokenizer_dir=run.path / "tokenizer")
+    quantizer = Int8Quantizer(run, TokenizedDataset(folder / "tok"), {})
+    export_repository(run, folder / "repository", quantizer=quantizer)
+    return folder / "repository"
+
+
+@pytest.fixture(scope="module")
+def int8_server(int8_repository):
+    with TritonServer(int8_repository, http_port=0, grpc_port=0, metrics_port=0) as running:
+        yield running
 
 
 def served(server, model, records):
@@ -51,14 +72,8 @@ def test_scores_of_heads_with_and_without_adapters_are_the_servers(tuned_reposit
     assert tasks == {"scoring": ["amount", "churn"], f"scoring_{ADAPTED}": [ADAPTED]}
 
 
-def test_int8_is_the_servers(tmp_path):
-    run = load_run(UPSTREAM / "bpe" / "run")
-    generate(tmp_path / "synth", 60, seed=5)
-    tokenize(tmp_path / "synth", tmp_path / "tok", tokenizer_dir=run.path / "tokenizer")
-    quantizer = Int8Quantizer(run, TokenizedDataset(tmp_path / "tok"), {})
-    export_repository(run, tmp_path / "int8", quantizer=quantizer)
-    with TritonServer(tmp_path / "int8", http_port=0, grpc_port=0, metrics_port=0) as server:
-        check_equal(server, tmp_path / "int8", RECORDS)
+def test_int8_is_the_servers(int8_repository, int8_server):
+    check_equal(int8_server, int8_repository, RECORDS)
 
 
 def test_a_record_is_refused_in_the_servers_words_and_the_others_are_answered(repository, server):
@@ -70,3 +85,23 @@ def test_a_record_is_refused_in_the_servers_words_and_the_others_are_answered(re
     assert str(bad).startswith("$.events[0].ts: expected microseconds")
     assert str(bad) in str(told.value)
     np.testing.assert_array_equal(good["scoring"].embedding, again["scoring"].embedding)
+
+
+def check_book(server, repository, tmp_path):
+    (tmp_path / "book.jsonl").write_bytes(b"\n".join(RECORDS))
+    predict(tmp_path / "book.jsonl", repository, tmp_path / "out.parquet", embeddings=True, processes=2)
+    table = pq.read_table(tmp_path / "out.parquet").to_pydict()
+    for model, names in read_manifest(repository).tasks.items():
+        answers = served(server, model, RECORDS)
+        for task in names:
+            np.testing.assert_allclose(table[task], [answer.scores[task] for answer in answers], rtol=0, atol=1e-6)
+        vectors = np.array([answer.embedding for answer in answers])
+        np.testing.assert_allclose(table[embedding_column(model)], vectors, rtol=0, atol=1e-5)
+
+
+def test_a_predicted_book_is_what_the_server_says(tuned_repository, tuned_server, tmp_path):
+    check_book(tuned_server, tuned_repository, tmp_path)
+
+
+def test_a_predicted_book_in_int8_is_what_the_server_says(int8_repository, int8_server, tmp_path):
+    check_book(int8_server, int8_repository, tmp_path)

@@ -1,0 +1,144 @@
+"""From a book of customers to a parquet file of their scores, in as many processes as there are cores."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from builder.locking import FolderLock
+from builder.predict.parts import PART_REQUESTS, Parts, schema_of
+from builder.predict.requests import Moments, Request, Shard, read_requests
+from builder.predict.work import AT_ONCE, Done, Workers
+from builder.progress import Progress, Silent
+from builder.raw.labels import labels_hash
+from pragmatiq_triton.cpus import usable_cpus
+from pragmatiq_triton.errors import DataError
+from pragmatiq_triton.manifest import FILE, file_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What was written: ``rows`` to ``out``; the ``refused``, each with its reason, to ``rejected`` if there are any.
+
+    ``customers_without_moment``: customers of the data of whom the table of moments has no row; 0 without a table, and
+    of what was read in the last call alone.
+    """
+
+    out: Path
+    rejected: Path | None
+    rows: int
+    refused: int
+    customers_without_moment: int
+    tasks: list[str]
+    processes: int
+
+
+def predict(
+    data: Path,
+    repository: Path,
+    out: Path,
+    *,
+    at: Path | None = None,
+    embeddings: bool = False,
+    shard: Shard = Shard(),
+    rejected: Path | None = None,
+    resume: bool = False,
+    processes: int | None = None,
+    trusted: bool | None = None,
+    settings_file: Path | None = None,
+    progress: Progress = Silent(),
+) -> Predicted:
+    """Write scores, and if asked for embeddings, of the customers of ``data`` to the parquet file ``out``.
+
+    The numbers are those that a server of ``repository`` gives for the same records, to 1e-6. Until the end all is kept
+    in parts beside ``out``; after an end of whatever kind ``resume`` goes on with them.
+
+    Args:
+        data: a raw data folder, or a file with one JSON record per line, plain or gzip.
+        repository: what ``pragmatiq export`` wrote.
+        out: the file to write; columns as :func:`~builder.predict.parts.schema_of` says.
+        at: a table with ``user_id`` and ``eval_ts`` (the history strictly before that moment) or ``ts`` (the event of
+            that moment and what is strictly before it), a row of the output for each of its rows; a column ``label``
+            is not read. Without it each customer is judged as of now.
+        embeddings: whether each model's embedding is a column.
+        shard: which of how many parts of the customers.
+        rejected: where refused rows go; by default ``OUT.rejected``.
+        resume: go on with parts of the same prediction.
+        processes: by default one per core.
+        trusted: whether code may run that the repository names; None: as the environment says.
+        settings_file: an operator's, as the server's.
+        progress: hears of rows.
+
+    Raises:
+        ConfigError: an output that is there, or parts of another prediction.
+        DataError: data that cannot be read at all; a record that breaks the contract is refused, and counted.
+        ArtifactError: no repository of this version, or a damaged one.
+    """
+    if not data.exists():
+        raise DataError(f"{data}: no such file or folder; expected a raw data folder or a file of records")
+    rejected = rejected or out.with_name(f"{out.name}.rejected")
+    workers = Workers(repository, processes or usable_cpus(), trusted, settings_file, embeddings)
+    models = workers.load()
+    tasks, dim, times = models.tasks, models.manifest.dim, models.times
+    moments = Moments(at, times) if at else None
+    time = moments.time if moments else ""
+    schema = schema_of(tasks, dim, embeddings, time)
+    job = {
+        "repository": file_hash(repository / FILE),
+        "data": _state(data),
+        "moments": labels_hash(at) if at else None,
+        "embeddings": embeddings,
+        "shard": [shard.number, shard.count],
+        "part_requests": PART_REQUESTS,
+    }
+    parts = Parts(out, rejected, job, resume)
+    with FolderLock.of(parts.folder, "prediction", out):
+        try:
+            if parts.count:
+                progress.say(f"{parts.folder}: going on after {parts.rows:,} rows and {parts.refused:,} refused")
+            progress.stage("Predicting", moments.count if moments and shard.count == 1 else None)
+            requests = read_requests(data, moments, shard, times)
+            n_done = sum(1 for _ in islice(requests, parts.count * PART_REQUESTS))
+            progress.advance(n_done)
+            with closing(workers.run(models, _chunks(requests, AT_ONCE))) as results:
+                told = _telling(results, progress)
+                while part := list(islice(told, PART_REQUESTS // AT_ONCE)):
+                    parts.write(part, schema, tasks, time)
+            if not parts.rows + parts.refused and shard.count == 1:
+                raise DataError(f"{data}: no customers; expected a record, or a row in events or profiles")
+            parts.finish(schema)
+        except BaseException:
+            parts.discard_nothing()
+            raise
+    return Predicted(
+        out,
+        rejected if parts.refused else None,
+        parts.rows,
+        parts.refused,
+        moments.customers_without if moments else 0,
+        [task for names in tasks.values() for task in names],
+        workers.processes,
+    )
+
+
+def _chunks(requests: Iterable[Request], size: int) -> Iterator[list[Request]]:
+    rest = iter(requests)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+def _telling(results: Iterable[Done], progress: Progress) -> Iterator[Done]:
+    """The same, told of as they come."""
+    refused = 0
+    for done in results:
+        refused += len(done.problems)
+        progress.advance(len(done.requests), f"{refused:,} refused" if refused else "")
+        yield done
+
+
+def _state(data: Path) -> list[Any]:
+    """What tells data from other data, or from an older state, without reading it all."""
+    files = sorted(path for path in data.rglob("*") if path.is_file()) if data.is_dir() else [data]
+    return [[str(path.relative_to(data)), path.stat().st_size, path.stat().st_mtime_ns] for path in files]

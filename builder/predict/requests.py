@@ -1,0 +1,150 @@
+"""What is to be predicted: each customer of a book as of now, or as of every moment that a table names."""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from builder.raw.labels import read_label_table
+from builder.records import read_records
+from builder.score_input import read_lines
+from pragmatiq_triton.errors import ConfigError
+from pragmatiq_triton.time_range import TimeRange
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The ``number``-th of ``count`` parts of a book's customers, which a customer's id alone decides."""
+
+    number: int = 1
+    count: int = 1
+
+    @classmethod
+    def of(cls, text: str) -> "Shard":
+        """Read ``I/N``; :class:`ConfigError` for what is none."""
+        number, slash, count = text.partition("/")
+        if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            raise ConfigError(f"--shard {text}: expected I/N with I from 1 to N, such as 1/4")
+        return cls(int(number), int(count))
+
+    def holds(self, user_id: str) -> bool:
+        """Whether the customer is of this part."""
+        return zlib.crc32(user_id.encode("utf-8", "replace")) % self.count == self.number - 1
+
+
+class Request(NamedTuple):
+    """One row to predict.
+
+    ``place`` says where it comes from, in words; ``row`` is the number of its row in the table of moments, -1 without;
+    ``at`` is its moment in microseconds, 0 without. ``raw`` is the record, or ``problem`` says why there is none.
+    """
+
+    place: str
+    user_id: str
+    row: int = -1
+    at: int = 0
+    raw: bytes = b""
+    problem: str = ""
+
+
+class Moments:
+    """The rows of a table of moments, by customer.
+
+    A row of ``eval_ts`` sees what lies strictly before it; one of ``ts`` is of the event of that moment, and sees it
+    and what lies strictly before it, as in training.
+    """
+
+    def __init__(self, file: Path, times: TimeRange) -> None:
+        table = read_label_table(file, times=times, labelled=False)
+        assert table is not None, "findings raise unless they are gathered"
+        self.time = table.time
+        self.count = len(table.rows)
+        self._file = file
+        self.customers_without = 0
+        """Customers of the data, so far, of whom no row is."""
+        self._seen: set[str] = set()
+        self._of_user: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for user_id, row, at in zip(table.users.to_pylist(), table.rows.tolist(), table.at.tolist(), strict=True):
+            self._of_user[user_id].append((row, at))
+
+    def requests(self, place: str, user_id: str, record: dict[str, Any]) -> Iterator[Request]:
+        """One for each of the customer's rows; a second record of the same customer is refused."""
+        rows = self._of_user.pop(user_id, None)
+        if rows is None:
+            if user_id in self._seen:
+                yield Request(place, user_id, problem="an earlier record has this user_id, and the rows were its")
+            else:
+                self.customers_without += 1
+            return
+        self._seen.add(user_id)
+        for row, at in rows:
+            where = f"{place}, {self._file.name} row {row}"
+            if self.time == "eval_ts":
+                seen, problem = {**record, "eval_ts": at}, ""
+            else:
+                seen, problem = _at_event(record, at)
+            raw = b"" if problem else msgspec.json.encode(seen)
+            yield Request(where, user_id, row, at, raw, problem)
+
+    def left(self, shard: Shard) -> Iterator[Request]:
+        """The rows of customers who were not there."""
+        for user_id, rows in self._of_user.items():
+            if shard.holds(user_id):
+                for row, at in rows:
+                    place = f"{self._file.name} row {row}"
+                    yield Request(place, user_id, row, at, problem="no customer of the data has this user_id")
+
+
+def read_requests(data: Path, moments: Moments | None, shard: Shard, times: TimeRange) -> Iterator[Request]:
+    """The rows to predict, in the data's order; rows of unknown customers are at the end."""
+    for place, user_id, record in _customers(data, times):
+        if not shard.holds(user_id):
+            continue
+        if moments is None:
+            raw = record if isinstance(record, bytes) else msgspec.json.encode(record)
+            yield Request(place, user_id, raw=raw, problem="" if raw else _TOO_LONG)
+        elif isinstance(record, dict):
+            yield from moments.requests(place, user_id, record)
+        else:
+            yield Request(place, user_id, raw=record, problem="" if record else _TOO_LONG)
+    if moments is not None:
+        yield from moments.left(shard)
+
+
+_TOO_LONG = "the line is too long to be a record"
+
+
+def _customers(data: Path, times: TimeRange) -> Iterable[tuple[str, str, dict[str, Any] | bytes]]:
+    """Where each customer is, the id, and the record: a mapping, or the bytes of a line that is none."""
+    if data.is_dir():
+        for record in read_records(data, times):
+            yield f"customer {record['user_id']}", record["user_id"], record
+        return
+    for line in read_lines(data):
+        place = f"line {line.number}"
+        raw = line.raw or b""
+        read: Any = None
+        with suppress(ValueError, RecursionError):
+            read = msgspec.json.decode(raw)
+        user_id = read.get("user_id", "") if isinstance(read, dict) else ""
+        yield place, user_id if isinstance(user_id, str) else "", read if isinstance(read, dict) else raw
+
+
+def _at_event(record: dict[str, Any], at: int) -> tuple[dict[str, Any], str]:
+    """The record as it was when the event of moment ``at`` came, or why that cannot be said."""
+    try:
+        events = record["events"]
+        own = [event for event in events if event["ts"] == at]
+        if len(own) != 1:
+            n = len(own) or "no"
+            return {}, f"{n} events at ts {at}, expected one: which of them is meant cannot be told"
+        before = [event for event in events if event["ts"] < at]
+        lifelong = [item for item in record.get("lifelong") or [] if item["ts"] < at]
+    except (KeyError, TypeError) as error:
+        return {}, f"events and lifelong cannot be cut at ts {at}: {type(error).__name__}: {error}"
+    return {**record, "events": [*before, *own], "lifelong": lifelong, "as_of": at}, ""

@@ -1,0 +1,17 @@
+"""What ``import pragmatiq_triton as pt`` offers: a model to load, and the commands as functions."""
+
+from builder.python_api.commands import evaluate, export, finetune, predict, pretrain, synth, tokenize, validate
+from builder.python_api.model import Model, load
+
+__all__ = [
+    "Model",
+    "evaluate",
+    "export",
+    "finetune",
+    "load",
+    "predict",
+    "pretrain",
+    "synth",
+    "tokenize",
+    "validate",
+]

@@ -1,0 +1,284 @@
+"""The commands as functions: the same arguments, work and errors, progress in terminals and notebooks.
+
+Imports stay within the functions, so that loading a model for scores needs no training package.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from builder.progress import Progress, Silent
+from pragmatiq_triton.errors import ConfigError
+
+if TYPE_CHECKING:
+    from builder.dataset.tokenize import TokenizeSummary
+    from builder.evaluation import Evaluation
+    from builder.heads import Head
+    from builder.predict import Predicted
+    from builder.synth.generate import SynthSummary
+    from builder.validation.report import ValidationReport
+    from pragmatiq_triton.manifest import Manifest
+
+StrPath = str | os.PathLike[str]
+
+
+def synth(out: StrPath, *, users: int = 2000, seed: int = 0, progress: bool = True) -> "SynthSummary":
+    """Generate customers with habits into the folder ``out``, and labels that their histories explain.
+
+    Example:
+        >>> import pragmatiq_triton as pt
+        >>> pt.synth(folder / "synth", users=20, progress=False).users
+        20
+    """
+    from builder.synth import generate
+
+    with _shown(progress) as shown:
+        return generate(Path(out), users, seed, shown)
+
+
+def validate(
+    data: StrPath,
+    *,
+    earliest_time: str | None = None,
+    tokenizer_dir: StrPath | None = None,
+    progress: bool = True,
+) -> "ValidationReport":
+    """Check a raw data folder against the contract; what is wrong is in the report and raises nothing.
+
+    ``earliest_time`` (a date), or else the fitted tokenizer in ``tokenizer_dir``, says which times are plausible.
+    Raises :class:`ConfigError` for both of them.
+    """
+    from builder.validation import validate as check
+    from pragmatiq_triton.time_range import PLAUSIBLE
+    from pragmatiq_triton.tokenizer import Vocabulary
+
+    if earliest_time is not None and tokenizer_dir is not None:
+        raise ConfigError("earliest_time and tokenizer_dir exclude each other: a fitted tokenizer says its times")
+    fitted = Vocabulary.load(Path(tokenizer_dir)).times if tokenizer_dir is not None else None
+    with _shown(progress) as shown:
+        return check(Path(data), shown, fitted or PLAUSIBLE.with_bounds(earliest_time, None))
+
+
+def tokenize(
+    data: StrPath,
+    out: StrPath,
+    *,
+    config: StrPath | Mapping[str, Any] | None = None,
+    tokenizer_dir: StrPath | None = None,
+    text_model: StrPath | None = None,
+    trust_remote_code: bool | None = None,
+    progress: bool = True,
+) -> "TokenizeSummary":
+    """Fit a tokenizer on a raw data folder, or take the one in ``tokenizer_dir``, and encode the data to ``out``.
+
+    ``config`` is a YAML file or the settings themselves; ``text_model`` the local folder of the frozen text model.
+    Raises :class:`ConfigError` for settings that do not exist, :class:`~pragmatiq_triton.errors.DataError` for data
+    that break the contract.
+    """
+    from builder.dataset.tokenize import tokenize as run
+    from pragmatiq_triton.tokenizer import TokenizerConfig
+
+    if config is not None and tokenizer_dir is not None:
+        raise ConfigError("config and tokenizer_dir exclude each other: a fitted tokenizer carries its settings")
+    with _shown(progress) as shown:
+        return run(
+            Path(data),
+            Path(out),
+            TokenizerConfig.from_settings(_settings(config)),
+            tokenizer_dir=_path(tokenizer_dir),
+            text_model=_path(text_model),
+            trusted=trust_remote_code,
+            progress=shown,
+        )
+
+
+def pretrain(
+    tok: StrPath,
+    name: str,
+    *,
+    model_size: Literal["nano", "small", "medium", "large"] | None = None,
+    config: StrPath | Mapping[str, Any] | None = None,
+    max_steps: int | None = None,
+    runs_root: StrPath = "runs",
+    resume: Literal["never", "auto"] = "never",
+    progress: bool = True,
+) -> Path:
+    """Pre-train a network on a tokenized data set; returns the run's folder, ``runs_root / name``.
+
+    ``config`` is a YAML file or the settings themselves, over which ``model_size`` and ``max_steps`` win. ``resume``
+    "auto" goes on from the run's last checkpoint.
+    """
+    from builder.dataset.store import TokenizedDataset
+    from builder.training import load_settings
+    from builder.training import pretrain as run
+
+    given = {name: value for name, value in (("model_size", model_size), ("max_steps", max_steps)) if value is not None}
+    with _shown(progress) as shown:
+        settings = load_settings(None, {**_settings(config), **given})
+        return run(TokenizedDataset(Path(tok)), settings, Path(runs_root), name, resume, shown)
+
+
+def finetune(
+    tok: StrPath,
+    run: StrPath,
+    label: StrPath,
+    task: str,
+    *,
+    method: Literal["probe", "lora", "hybrid"] | None = None,
+    config: StrPath | Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> "Head":
+    """Fit the head of ``task`` to the labels in the parquet file ``label``, calibrate it, and save it beside the run.
+
+    ``method``: what the command's ``--method`` says. ``overwrite`` replaces an older head and its evaluations.
+    """
+    from builder.dataset.store import TokenizedDataset
+    from builder.finetune.finetune import finetune as fit
+    from builder.finetune.settings import FinetuneSettings
+    from builder.runs import load_run
+    from builder.settings import load_settings
+
+    settings = load_settings(FinetuneSettings, None, {**_settings(config), **({"method": method} if method else {})})
+    settings.require_effect()
+    with _shown(progress) as shown:
+        data = TokenizedDataset(Path(tok))
+        return fit(load_run(Path(run)), data, Path(label), task, settings, shown, overwrite=overwrite)
+
+
+def evaluate(
+    tok: StrPath,
+    run: StrPath,
+    label: StrPath,
+    task: str,
+    *,
+    out: StrPath | None = None,
+    folds: int = 0,
+    replicates: int = 1000,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> "Evaluation":
+    """Measure the head of ``task`` on rows that it has not seen, against two baselines, with intervals over users.
+
+    ``folds`` > 0 cross-validates. The numbers and a page go to ``out``, by default the head's folder.
+    """
+    from builder.dataset.store import TokenizedDataset
+    from builder.evaluate import evaluate as measure
+    from builder.runs import load_run
+
+    with _shown(progress) as shown:
+        return measure(
+            load_run(Path(run)),
+            TokenizedDataset(Path(tok)),
+            Path(label),
+            task,
+            _path(out),
+            n_folds=folds,
+            replicates=replicates,
+            overwrite=overwrite,
+            progress=shown,
+        )
+
+
+def export(
+    run: StrPath,
+    out: StrPath,
+    *,
+    text_vectors: StrPath | None = None,
+    text_model: StrPath | None = None,
+    precision: Literal["fp32", "int8"] = "fp32",
+    data: StrPath | None = None,
+    label: Mapping[str, StrPath] | None = None,
+    progress: bool = True,
+) -> "Manifest":
+    """Write a run as a complete Triton model repository to ``out``, in place of an older one there.
+
+    ``precision`` "int8" needs ``data``, the tokenized data set to calibrate and measure with, and ``label``, the labels
+    of each task by its name. Raises :class:`ConfigError` where these are given without int8, or int8 without data.
+    """
+    from builder.dataset.store import TokenizedDataset
+    from builder.export.repository import export_repository
+    from builder.quantization import Int8Quantizer
+    from builder.runs import load_run
+
+    if precision == "fp32" and (data is not None or label):
+        raise ConfigError('data and label are for precision="int8"; leave them out or ask for int8')
+    if precision == "int8" and data is None:
+        raise ConfigError('precision="int8" needs data: a tokenized data set to calibrate and measure with')
+    loaded = load_run(Path(run))
+    with _shown(progress) as shown:
+        quantizer = None
+        if data is not None:
+            files = {task: Path(file) for task, file in (label or {}).items()}
+            quantizer = Int8Quantizer(loaded, TokenizedDataset(Path(data)), files, shown)
+        return export_repository(
+            loaded,
+            Path(out),
+            text_vectors=_path(text_vectors),
+            text_model=_path(text_model),
+            quantizer=quantizer,
+            progress=shown,
+        )
+
+
+def predict(
+    data: StrPath,
+    repository: StrPath,
+    out: StrPath,
+    *,
+    at: StrPath | None = None,
+    embeddings: bool = False,
+    shard: str = "1/1",
+    rejected: StrPath | None = None,
+    resume: bool = False,
+    processes: int | None = None,
+    settings: StrPath | None = None,
+    trust_remote_code: bool | None = None,
+    progress: bool = True,
+) -> "Predicted":
+    """Score a book of customers to the parquet file ``out``, on all cores and without a server.
+
+    The arguments are the command's. More than one process starts others, so a script that calls this does so under
+    ``if __name__ == "__main__":``.
+    """
+    from builder.predict import predict as run
+    from builder.predict.requests import Shard
+
+    with _shown(progress) as shown:
+        return run(
+            Path(data),
+            Path(repository),
+            Path(out),
+            at=_path(at),
+            embeddings=embeddings,
+            shard=Shard.of(shard),
+            rejected=_path(rejected),
+            resume=resume,
+            processes=processes,
+            trusted=trust_remote_code,
+            settings_file=_path(settings),
+            progress=shown,
+        )
+
+
+@contextmanager
+def _shown(progress: bool) -> Iterator[Progress]:
+    if not progress:
+        yield Silent()
+        return
+    from builder.cli.console import RichProgress
+
+    with RichProgress() as shown:
+        yield shown
+
+
+def _path(path: StrPath | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _settings(config: StrPath | Mapping[str, Any] | None) -> dict[str, Any]:
+    from builder.settings import read_settings
+
+    return dict(config) if isinstance(config, Mapping) else read_settings(_path(config))

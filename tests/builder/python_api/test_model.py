@@ -1,0 +1,180 @@
+"""One customer has one score, however the record comes: mapping, JSON, typed, frame or table."""
+
+import importlib
+import json
+import sys
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import pragmatiq_triton as pt
+from pragmatiq_client import Event, Record
+from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError, MissingDependencyError
+from tests.conftest import RECORDS
+
+T0 = 1_700_000_000_000_000
+CUSTOMERS = [
+    {
+        "user_id": user,
+        "events": [
+            {"ts": T0 + i * 3_600_000_000, "source": "transaction", "fields": {"amount": amount, "merchant": "TESCO"}}
+            for i, amount in enumerate(amounts)
+        ],
+        "attributes": {"country": country},
+    }
+    for user, amounts, country in [("b", ["5.00", "812.5"], "GB"), ("a", ["7.25"], "FR")]
+]
+EVENTS = [
+    {"user_id": customer["user_id"], "ts": event["ts"], "source": event["source"], **event["fields"]}
+    for customer in CUSTOMERS
+    for event in customer["events"]
+]
+PROFILES = [{"user_id": customer["user_id"], **customer["attributes"]} for customer in CUSTOMERS]
+
+
+@pytest.fixture(scope="module")
+def model(api_repository):
+    loaded = pt.load(api_repository, threads=1)
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture(scope="module")
+def expected(model):
+    scores = model.score(CUSTOMERS)
+    assert scores[0]["churn"] != pytest.approx(scores[1]["churn"], abs=1e-4)
+    return scores
+
+
+def make(kind, rows):
+    if kind == "arrow":
+        return pa.Table.from_pylist(rows)
+    return importlib.import_module(kind).DataFrame(rows)
+
+
+def check(frame, expected):
+    assert type(frame).__module__.startswith("pandas")
+    assert frame.index.name == "user_id"
+    assert frame.index.tolist() == ["b", "a"]
+    assert frame.columns.tolist() == ["amount", "churn", "loan"]
+    np.testing.assert_allclose(frame.to_numpy(), [[*scores.values()] for scores in expected], rtol=0, atol=1e-6)
+
+
+def test_a_record_is_a_mapping_its_json_or_typed(model, expected):
+    typed = Record(
+        events=[
+            Event(
+                datetime.fromtimestamp(T0 / 1e6, UTC), "transaction", {"amount": Decimal("7.25"), "merchant": "TESCO"}
+            )
+        ],
+        user_id="a",
+        attributes={"country": "FR"},
+    )
+    for record in (CUSTOMERS[1], json.dumps(CUSTOMERS[1]), json.dumps(CUSTOMERS[1]).encode(), typed):
+        assert model.score(record) == pytest.approx(expected[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+def test_a_table_of_events_and_profiles_is_its_customers(kind, model, expected):
+    check(model.score(make(kind, EVENTS), profiles=make(kind, PROFILES)), expected)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+def test_a_table_of_customers_is_its_customers(kind, model, expected):
+    check(model.score(make(kind, CUSTOMERS)), expected)
+
+
+def test_an_arrow_map_of_fields_is_the_fields(model, expected):
+    rows = [
+        {"user_id": c["user_id"], "ts": e["ts"], "source": e["source"], "fields": [*e["fields"].items()]}
+        for c in CUSTOMERS
+        for e in c["events"]
+    ]
+    fields = pa.map_(pa.string(), pa.string())
+    schema = pa.schema([("user_id", pa.string()), ("ts", pa.int64()), ("source", pa.string()), ("fields", fields)])
+    check(model.score(pa.Table.from_pylist(rows, schema), profiles=pa.Table.from_pylist(PROFILES)), expected)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+def test_a_null_in_a_fields_column_is_a_field_that_the_event_does_not_have(kind, model, expected):
+    rows = [{**row, "memo": None} for row in EVENTS] + [
+        {"user_id": "c", "ts": T0, "source": "app", "amount": None, "merchant": None, "memo": "hello"}
+    ]
+    profiles = [*PROFILES, {"user_id": "d", "country": None}]
+    frame = model.score(make(kind, rows), profiles=make(kind, profiles))
+    assert frame.index.tolist() == ["b", "a", "c", "d"]
+    check(frame.iloc[:2], expected)
+    alone = model.score([{"events": [{"ts": T0, "source": "app", "fields": {"memo": "hello"}}]}, {"events": []}])
+    np.testing.assert_allclose(frame.iloc[2:].to_numpy(), [[*s.values()] for s in alone], rtol=0, atol=1e-6)
+
+
+def test_more_records_than_are_asked_at_once_stay_in_order(model):
+    records = [json.loads(raw) for raw in RECORDS] * 12
+    assert len(records) > 128
+    vectors = model.embed(records)
+    np.testing.assert_allclose(vectors[-len(RECORDS) :], [model.embed(raw) for raw in RECORDS], rtol=0, atol=1e-5)
+
+
+def test_embeddings_are_of_the_network_that_is_asked(model):
+    plain, adapted = model.embed(CUSTOMERS), model.embed(CUSTOMERS, model="scoring_loan")
+    assert plain.shape == adapted.shape == (2, 64)
+    assert np.abs(plain - adapted).max() > 0.01
+    frame = model.embed(make("pandas", EVENTS), profiles=make("pandas", PROFILES))
+    np.testing.assert_allclose(frame.to_numpy(), plain, rtol=0, atol=1e-5)
+    with pytest.raises(ConfigError, match="expected one of scoring, scoring_loan"):
+        model.embed(CUSTOMERS, model="loan")
+
+
+def test_info_says_what_the_model_is(model, api_repository):
+    assert model.tasks == ["amount", "churn", "loan"]
+    assert model.info["tasks"] == {"scoring": ["amount", "churn"], "scoring_loan": ["loan"]}
+    assert (model.info["repository"], model.info["variant"], model.info["dim"]) == (str(api_repository), "bpe", 64)
+
+
+@pytest.mark.parametrize(
+    ("records", "told"),
+    [
+        ([CUSTOMERS[0], {"events": [{"ts": 5, "source": "x"}]}], r"record 1: \$\.events\[0\]\.ts: expected micros"),
+        ({"events": [{"ts": T0, "source": "x", "fields": {"amount": object()}}]}, r"record 0: \$.*amount"),
+        ([CUSTOMERS[0], 7], r"record 1: \$: expected a mapping, got an int"),
+        ("{", r"record 0: \$: expected one JSON object"),
+    ],
+)
+def test_a_record_that_breaks_the_contract_is_named(records, told, model):
+    with pytest.raises(DataError, match=told):
+        model.score(records)
+
+
+@pytest.mark.parametrize(
+    ("rows", "profiles", "told"),
+    [
+        ([{"user_id": "a", "source": "x"}], None, "a table of events: no column ts"),
+        ([{"user_id": "a", "events": [], "country": "GB"}], None, "unknown columns country"),
+        ([{"user_id": "a", "events": []}], PROFILES, "leave the argument out"),
+        (EVENTS, [PROFILES[0], PROFILES[0]], "'b' is in two rows"),
+        (EVENTS, [{"country": "GB"}], "profiles: no column user_id"),
+        ([{**EVENTS[0], "fields": {"amount": "1"}}], None, "leaves no room for amount, merchant"),
+    ],
+)
+def test_a_table_that_cannot_be_meant_is_named(rows, profiles, told, model):
+    with pytest.raises(DataError, match=told):
+        model.score(make("arrow", rows), profiles=profiles and make("arrow", profiles))
+
+
+def test_profiles_beside_records_are_refused(model):
+    with pytest.raises(DataError, match="goes with a table of events"):
+        model.score(CUSTOMERS, profiles=make("arrow", PROFILES))
+
+
+def test_without_pandas_a_table_says_what_to_install(model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingDependencyError, match="pip install pandas"):
+        model.score(make("arrow", EVENTS))
+
+
+def test_a_folder_that_is_no_repository_is_refused(tmp_path):
+    with pytest.raises(ArtifactError, match="expected a model repository"):
+        pt.load(tmp_path)
