@@ -11,6 +11,7 @@ import numpy as np
 from builder.dataset.store import TokenizedDataset
 from builder.evaluation import Evaluation, evaluate_scores, write_report
 from builder.evaluation import Split as Counts
+from builder.evaluation.rows import OWN, read_own_scores, write_rows
 from builder.finetune.classifiers import Array
 from builder.finetune.encoding import check_same_tokenizer, encode_rows, users_of
 from builder.finetune.finetune import INPUTS_FILE, date_of, head_folder
@@ -26,11 +27,12 @@ from builder.heads.lora import load_adapters, merged
 from builder.heads.saved import SavedHead, evaluation_file
 from builder.network import PragmaNetwork
 from builder.progress import Progress, Silent
-from builder.raw.labels import labels_hash
+from builder.raw.labels import LabelTime, labels_hash
 from builder.runs import Run, weights_hash
 from builder.writing import write_errors, write_file
 from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.errors import ArtifactError, ConfigError
+from pragmatiq_triton.manifest import file_hash
 
 CALIBRATION_SHARE = 0.2
 """Of the users that a fold does not test."""
@@ -49,13 +51,18 @@ class _Case:
     settings: FinetuneSettings
     progress: Progress
 
+    @property
+    def time(self) -> LabelTime:
+        """The labels' column of moments."""
+        return "eval_ts" if self.rows.kind == "user" else "ts"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Outcome:
     """What ``heads`` (one for each fold) and baselines made of the rows that they were not fitted to.
 
-    ``columns`` [n_test] each: ``labels``, ``users``, the probabilities ``candidate`` and ``uncalibrated`` of the heads,
-    and those of each of :data:`BASELINES`; ``counts``: what the heads were fitted to and calibrated on.
+    ``columns`` [n_test] each: ``labels``, ``users``, ``at``, the probabilities ``candidate`` and ``uncalibrated`` of
+    the heads, and those of each of :data:`BASELINES`; ``counts``: what the heads were fitted to and calibrated on.
     """
 
     heads: list[Head]
@@ -73,6 +80,8 @@ def evaluate(
     n_folds: int = 0,
     replicates: int = 1000,
     overwrite: bool = False,
+    rows_file: Path | None = None,
+    own_scores: Path | None = None,
     progress: Progress = Silent(),
 ) -> Evaluation:
     """Evaluate the head of ``task`` on the test part of ``label_file``, as it was split for fine-tuning, or in folds.
@@ -82,6 +91,10 @@ def evaluate(
     method anew for each fold of users, on all dates. Writes ``evaluation.json`` and ``evaluation.html``, of folds
     ``evaluation-folds<n>.json`` and ``.html``, to ``out``, by default the head's folder.
 
+    ``rows_file``: a parquet file to write, with each tested row's probability by each model; one that is there is
+    refused unless ``overwrite``. ``own_scores``: a parquet file with ``user_id``, the labels' moment and ``score`` of
+    each tested row, a baseline more.
+
     Raises :class:`ConfigError` for a single fold, and before the work where an evaluation of something else would be
     replaced and ``overwrite`` is false; :class:`ArtifactError` without such a head of this run, and
     :class:`DataError` for labels of another kind and where a part lacks a class.
@@ -90,7 +103,9 @@ def evaluate(
         raise ConfigError(f"{n_folds} folds: expected 2 or more, or 0 for the held-out part")
     case = _case(run, data, label_file, task, progress)
     out = out or case.folder
-    file, provenance = out / evaluation_file(n_folds), _provenance(case, label_file)
+    file, provenance = out / evaluation_file(n_folds), _provenance(case, label_file, own_scores)
+    if rows_file and rows_file.exists() and not overwrite:
+        raise ConfigError(f"{rows_file}: exists already; --overwrite replaces it")
     replaced = _replaced(file, task, provenance, overwrite)
     if n_folds:
         outcome, cutoff = _cross_validated(case, n_folds), None
@@ -98,12 +113,20 @@ def evaluate(
     else:
         outcome, cutoff = _held_out(case), date_of(case.head.info["cutoff_ts"])
         protocol = "held-out users, later dates" if cutoff else "held-out users"
-    progress.stage("Drawing users again for the intervals", None)
     method, columns = case.head.method, outcome.columns
+    models = {method: "candidate", **{name: name for name in BASELINES}}
+    if own_scores:
+        columns[OWN], n_others = read_own_scores(own_scores, case.time, columns["users"], columns["at"])
+        models[OWN] = OWN
+        if n_others:
+            progress.say(f"{own_scores}: {n_others:,} rows are of no tested row, and were not used")
+    if rows_file:
+        write_rows(rows_file, case.time, columns, models)
+    progress.stage("Drawing users again for the intervals", None)
     evaluation = evaluate_scores(
         columns["labels"],
         columns["users"],
-        {method: columns["candidate"], **{name: columns[name] for name in BASELINES}},
+        {model: columns[name] for model, name in models.items()},
         method,
         task=task,
         kind=case.head.kind,
@@ -146,7 +169,7 @@ def _replaced(file: Path, task: str, provenance: dict[str, Any], overwrite: bool
         if (found.task, found.provenance) == (task, provenance):
             return f"{file} was there already, of the same head and labels, and was written again"
         labels, run = (found.provenance.get(name, "unknown") for name in ("labels", "run"))
-        what = f"is the evaluation of task {found.task} of run {run} on {labels}, another head or other labels"
+        what = f"is the evaluation of task {found.task} of run {run} on {labels}, another head, labels or own scores"
     if not overwrite:
         raise ConfigError(f"{file} {what}; --overwrite replaces it, --out FOLDER keeps both")
     return f"replaced: {file}, which {what}"
@@ -220,6 +243,7 @@ def _outcome(case: _Case, head: Head, inputs: LabelledInputs, split: Split) -> _
     columns = {
         "labels": test.labels,
         "users": test.users,
+        "at": case.rows.at[split.test],
         "candidate": score(head, test),
         "uncalibrated": _sigmoid(score(head, test, calibrate=False)),
     }
@@ -243,7 +267,7 @@ def _sigmoid(logits: Float32) -> Float32:
     return np.exp(-np.logaddexp(0, -logits.astype(np.float64))).astype(np.float32)
 
 
-def _provenance(case: _Case, label_file: Path) -> dict[str, Any]:
+def _provenance(case: _Case, label_file: Path, own_scores: Path | None) -> dict[str, Any]:
     return {
         "run": case.run.name,
         "labels": label_file.name,
@@ -252,4 +276,5 @@ def _provenance(case: _Case, label_file: Path) -> dict[str, Any]:
         "tokenizer_hash": case.run.tokenizer_hash,
         "weights_hash": case.head.info["weights_hash"],
         "head_sha256": SavedHead(case.head, case.folder).sha256,
+        **({"own_scores_sha256": file_hash(own_scores)} if own_scores else {}),
     }

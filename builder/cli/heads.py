@@ -115,6 +115,19 @@ def evaluate_command(
             min=0,
         ),
     ] = 0,
+    rows: Annotated[
+        Path | None,
+        typer.Option(help="Parquet file to write: each tested row with its probabilities, by model.", dir_okay=False),
+    ] = None,
+    baseline_rows: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your own score as a baseline more, with paired intervals: parquet with user_id, the labels' moment "
+            "(eval_ts or ts) and score, a probability, of every tested row. --rows writes which these are.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     replicates: Annotated[int, typer.Option(help="Draws of users for the 95 % intervals.", min=40)] = 1000,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an evaluation of another head or of other labels in --out.")
@@ -149,17 +162,19 @@ def evaluate_command(
             n_folds=folds,
             replicates=replicates,
             overwrite=overwrite,
+            rows_file=rows,
+            own_scores=baseline_rows,
             progress=progress,
         )
     if json:
         show(task, msgspec.to_builtins(result), as_json=True)
         return
-    rows = {
+    values = {
         f"{model}: {metric}": f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
         for model, estimates in result.metrics.items()
         for metric, estimate in estimates.items()
     }
-    show(f"{task}: {result.protocol}", rows, as_json=False)
+    show(f"{task}: {result.protocol}", values, as_json=False)
     for line in [*verdict_lines(result), *result.cautions]:
         stderr.print(line, markup=False, highlight=False, soft_wrap=True)
     stderr.print(f"report: {report_of((out or head_folder(loaded, task)) / evaluation_file(folds))}")

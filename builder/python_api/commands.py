@@ -156,13 +156,16 @@ def evaluate(
     *,
     out: StrPath | None = None,
     folds: int = 0,
+    rows: StrPath | None = None,
+    baseline_rows: StrPath | None = None,
     replicates: int = 1000,
     overwrite: bool = False,
     progress: bool = True,
 ) -> "Evaluation":
     """Measure the head of ``task`` on rows that it has not seen, against two baselines, with intervals over users.
 
-    ``folds`` > 0 cross-validates. The numbers and a page go to ``out``, by default the head's folder.
+    ``folds`` > 0 cross-validates. The numbers and a page go to ``out``, by default the head's folder. ``rows`` is a
+    parquet file to write with each tested row; ``baseline_rows`` one with a score of one's own for each of them.
     """
     from builder.dataset.store import TokenizedDataset
     from builder.evaluate import evaluate as measure
@@ -176,6 +179,8 @@ def evaluate(
             task,
             _path(out),
             n_folds=folds,
+            rows_file=_path(rows),
+            own_scores=_path(baseline_rows),
             replicates=replicates,
             overwrite=overwrite,
             progress=shown,

@@ -28,6 +28,7 @@ from builder.finetune.splits import SplitSettings
 from builder.heads import load_head, save_head
 from builder.heads.saved import EVALUATION_FILE
 from builder.network import PragmaNetwork
+from builder.progress import Silent
 from builder.raw.labels import labels_hash
 from builder.runs import load_run, weights_hash
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
@@ -163,7 +164,7 @@ def test_later_labels_leave_every_user_in_its_part(bank: Bank, fits: Any, tmp_pa
         "label": [i % 2 for i in range(bank.data.n_users)],
     }
     file = with_rows(tmp_path / "later.parquet", bank.labels["user"], rows)
-    with pytest.raises(ConfigError, match=r"another head or other labels; --overwrite replaces it, --out FOLDER keeps"):
+    with pytest.raises(ConfigError, match=r"another head, labels or own scores; --overwrite replaces it, --out"):
         evaluate(bank.run, bank.data, file, "churn", tmp_path, **FEW)
     result = evaluate(bank.run, bank.data, file, "churn", tmp_path, overwrite=True, **FEW)
     for name in ("fit_baseline", "calibrated"):
@@ -287,3 +288,56 @@ def test_a_file_that_is_no_evaluation_is_not_overwritten_in_silence(bank: Bank, 
     with pytest.raises(ConfigError, match=r"evaluation\.json cannot be read as an evaluation; --overwrite"):
         evaluate(bank.run, bank.data, bank.labels["user"], "churn", tmp_path, **FEW)
     assert (tmp_path / "evaluation.json").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize(("task", "kind", "time"), [("churn", "user", "eval_ts"), ("fraud", "event", "ts")])
+def test_the_tested_rows_are_written_and_ones_own_score_is_compared_on_them(
+    bank: Bank, tmp_path: Path, task: str, kind: Any, time: str
+) -> None:
+    told: list[str] = []
+    progress = Silent()
+    progress.say = told.append  # type: ignore[method-assign]
+    found = evaluate(bank.run, bank.data, bank.labels[kind], task, tmp_path / "a", rows_file=tmp_path / "rows", **FEW)
+    rows = pq.read_table(tmp_path / "rows")
+    method = found.candidate
+    assert rows.column_names == ["user_id", time, "label", method, *BASELINES]
+    for model in (method, *BASELINES):
+        values = measure(rows["label"].to_numpy(), rows[model].to_numpy())
+        assert values["roc_auc"] == pytest.approx(found.metrics[model]["roc_auc"].value)
+
+    # The head's own probabilities as the user's score, shuffled, and a row that is not tested: no difference at all.
+    own = pa.table({name: rows[name] for name in ("user_id", time)} | {"score": rows[method]})
+    order = np.random.default_rng(0).permutation(len(own))
+    other = pa.table({"user_id": ["nobody"], time: own[time][:1], "score": pa.array([0.5], pa.float32())})
+    pq.write_table(pa.concat_tables([own.take(order), other]), tmp_path / "own")
+    own_scores = {"own_scores": tmp_path / "own"}
+    same = evaluate(
+        bank.run, bank.data, bank.labels[kind], task, tmp_path / "b", progress=progress, **own_scores, **FEW
+    )
+    difference = same.differences["own"]["roc_auc"]
+    assert (difference.value, difference.low, difference.high) == (0, 0, 0)
+    assert difference.verdict == "not distinguishable"
+    assert same.metrics[method] == found.metrics[method]
+    assert any("1 rows are of no tested row" in line for line in told)
+    assert same.provenance.keys() - found.provenance.keys() == {"own_scores_sha256"}
+
+    # The truth as a score is better than anything.
+    truth = own.set_column(2, "score", rows["label"].cast(pa.float32()))
+    pq.write_table(truth, tmp_path / "own")
+    beaten = evaluate(bank.run, bank.data, bank.labels[kind], task, tmp_path / "c", own_scores=tmp_path / "own", **FEW)
+    assert beaten.metrics["own"]["roc_auc"].value == 1
+    assert beaten.differences["own"]["roc_auc"].value < 0
+
+    def refused(table: pa.Table, words: str) -> None:
+        pq.write_table(table, tmp_path / "own")
+        with pytest.raises(DataError, match=words):
+            evaluate(bank.run, bank.data, bank.labels[kind], task, tmp_path / "d", own_scores=tmp_path / "own", **FEW)
+
+    refused(own[1:], r"1 of \d+ tested rows have no score, the first one user_id")
+    refused(own.set_column(2, "score", pa.array([640.0] * len(own))), "expected a probability from 0 to 1")
+    refused(own.drop_columns("score"), "expected one parquet file with user_id")
+    twice = own[:1].set_column(2, "score", pa.array([0.123], pa.float32()))
+    refused(pa.concat_tables([own, twice]), "two scores at one moment")
+    refused(own.rename_columns(["user_id", {"ts": "eval_ts", "eval_ts": "ts"}[time], "score"]), "labels' moments")
+    with pytest.raises(ConfigError, match="exists already"):
+        evaluate(bank.run, bank.data, bank.labels[kind], task, tmp_path / "e", rows_file=tmp_path / "rows", **FEW)
