@@ -45,7 +45,8 @@ def read_own_scores(file: Path, time: LabelTime, users: Array, at: Int64) -> tup
     """
     scores = _scores(file)
     table = read_label_table(file, labelled=False)
-    assert table is not None, "findings raise unless they are gathered"
+    if table is None:
+        raise DataError(f"{file}: has no rows, expected one for each tested row")
     if table.time != time:
         raise DataError(f"{file}: has {table.time}, but the labels have {time}; expected the labels' moments")
     own: dict[tuple[str, int], float] = {}

@@ -13,7 +13,7 @@ import msgspec
 from builder.raw.labels import read_label_table
 from builder.records import read_records
 from builder.score_input import read_lines
-from pragmatiq_triton.errors import ConfigError
+from pragmatiq_triton.errors import ConfigError, DataError
 from pragmatiq_triton.time_range import TimeRange
 
 
@@ -61,7 +61,8 @@ class Moments:
 
     def __init__(self, file: Path, times: TimeRange) -> None:
         table = read_label_table(file, times=times, labelled=False)
-        assert table is not None, "findings raise unless they are gathered"
+        if table is None:
+            raise DataError(f"{file}: has no rows, expected a moment in each")
         self.time = table.time
         self.count = len(table.rows)
         self._file = file
