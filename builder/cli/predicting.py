@@ -87,7 +87,7 @@ def predict(
     show(f"Predictions in {out}", values if json else people, json)
     if done.refused:
         stderr.print(
-            f"{done.refused:,} of {done.rows + done.refused:,} rows were refused; they are in {done.rejected}",
+            f"{data}: {done.refused:,} of {done.rows + done.refused:,} rows were refused; they are in {done.rejected}",
             style="red",
         )
         raise SystemExit(DataError.exit_code)

@@ -110,7 +110,7 @@ def predict(
                 raise DataError(f"{data}: no customers; expected a record, or a row in events or profiles")
             parts.finish(schema)
         except BaseException:
-            parts.discard_nothing()
+            parts.remove_if_empty()
             raise
     return Predicted(
         out,

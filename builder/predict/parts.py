@@ -41,6 +41,8 @@ class Parts:
             for path in (out, rejected):
                 if path.exists() or path.is_symlink():
                     raise ConfigError(f"{path}: exists already; name another file, or remove it first")
+            with write_errors(rejected):
+                rejected.parent.mkdir(parents=True, exist_ok=True)
             with write_errors(out):
                 self.folder.mkdir(parents=True, exist_ok=True)
             write_file(there, json.dumps(job, indent=1).encode())
@@ -76,7 +78,7 @@ class Parts:
                 writer.write_table(pq.read_table(self._part(part), schema=schema))
         shutil.rmtree(self.folder)
 
-    def discard_nothing(self) -> None:
+    def remove_if_empty(self) -> None:
         """Remove the folder where no part is in it: there is nothing to go on with."""
         if not self.count:
             shutil.rmtree(self.folder, ignore_errors=True)

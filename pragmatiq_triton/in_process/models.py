@@ -16,7 +16,7 @@ from pragmatiq_triton.model_config import config_parameters
 from pragmatiq_triton.operator_settings import changed, read_model_settings, read_settings_file
 from pragmatiq_triton.serving.embedding import TextEmbedderStage
 from pragmatiq_triton.serving.scoring import ScorerStage
-from pragmatiq_triton.serving.stage import Answer, Stage, Tensors
+from pragmatiq_triton.serving.stage import Answer, Stage, Tensors, whole_number
 from pragmatiq_triton.serving.tokenizing import TokenizerStage, load_tokenizer
 from pragmatiq_triton.tensors import EMBEDDING, RECORD, SCORES
 from pragmatiq_triton.text_encoders.trust import require_trusted_repository

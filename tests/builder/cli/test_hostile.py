@@ -55,12 +55,19 @@ LINES: dict[str, tuple[str, ...]] = {
         "RUN --out OUT --precision int8 --data TOK --label t=LABEL",
     ),
     "finetune": ("TOK --run RUN --label LABEL --task new --config CONFIG",),
-    "evaluate": ("TOK --run RUN --label LABEL --task t --out OUT --replicates 40",),
+    "evaluate": (
+        "TOK --run RUN --label LABEL --task t --out OUT --replicates 40",
+        "TOK --run RUN --label LABEL --task t --rows ROWS --baseline-rows BASELINE --replicates 40",
+    ),
     "warm": ("REPOSITORY RAW --cache-folder OUT --settings SETTINGS", "REPOSITORY RECORDS --cache-folder OUT"),
     "serve": (
         "REPOSITORY --server-env ENV --http-port 0 --grpc-port 0 --cache-folder OUT --log-file LOG --settings SETTINGS",
     ),
     "api-key": ("caller --file KEYS",),
+    "predict": (
+        "RAW --repository REPOSITORY --out OUT --at LABEL --processes 1",
+        "RECORDS --repository REPOSITORY --out OUT --rejected REJECTED --settings SETTINGS --processes 1",
+    ),
     "doctor": ("--need train",),
     "score": (
         "RECORDS --url 127.0.0.1:9 --timeout 0.2 --out OUT --rejected REJECTED",
@@ -75,7 +82,7 @@ LINES: dict[str, tuple[str, ...]] = {
 """What each command is given, paths in capitals: those are replaced by something else, one after the other."""
 
 
-HEAVY = {"evaluate", "export", "image", "pretrain", "warm"}
+HEAVY = {"evaluate", "export", "image", "predict", "pretrain", "warm"}
 """They load networks or copy much: slow tests."""
 
 
@@ -117,13 +124,15 @@ class Ended:
 def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Something right for every place."""
     folder = tmp_path_factory.mktemp("hostile")
-    generate(folder / "raw", 4, 0)
-    run = run_with(folder / "run", "bpe", linear_head("t", "probe", "event", settings={}, cutoff_ts=None))
+    generate(folder / "raw", 24, 0)
+    fitted = {"settings": {}, "cutoff_ts": None, "classifier": "linear", "calibrator": "platt"}
+    run = run_with(folder / "run", "bpe", linear_head("t", "probe", "event", **fitted))
     tokenize(folder / "raw", folder / "tok", tokenizer_dir=run.path / "tokenizer")
     labels = folder / "labels.parquet"
     events = pq.read_table(folder / "raw" / "events.parquet", columns=["user_id", "ts"])
     some = events.take(pa.array(np.random.default_rng(0).choice(len(events), 300, replace=False)))
     pq.write_table(some.append_column("label", pa.array(np.arange(300) % 2)), labels)
+    pq.write_table(some.append_column("score", pa.array(np.arange(300) / 300)), folder / "own-scores.parquet")
     export_repository(run, folder / "repository")
     write_records(folder / "raw", folder / "records.jsonl", 3)
     (folder / "config.yaml").write_text("{}\n", encoding="utf-8")
@@ -137,6 +146,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "REPOSITORY": folder / "repository",
         "RECORDS": folder / "records.jsonl",
         "LABEL": labels,
+        "BASELINE": folder / "own-scores.parquet",
         "CONFIG": folder / "config.yaml",
         "NEMOTRON": Path(__file__).parents[3] / "configs" / "data" / "tokenizer_nemotron.yaml",
         "EMBED": UPSTREAM / "embed" / "run",
@@ -234,7 +244,7 @@ FOLDERS: dict[str, Callable[[Path, Path], Any]] = {
 }
 
 
-WRITTEN = ("OUT", "LOG", "REJECTED", "KEYS")
+WRITTEN = ("OUT", "LOG", "REJECTED", "KEYS", "ROWS")
 
 
 def hostile_to(place: str, good: dict[str, Path]) -> dict[str, Callable[[Path, Path], Any]]:
@@ -264,7 +274,8 @@ def test_hostile_paths(
             path.parent.mkdir()
         make(good.get(place, path), path)
         try:
-            ended = run(command, line, **{place: path})
+            outputs = {written: folder / written.lower() for written in WRITTEN}
+            ended = run(command, line, **{**outputs, place: path})
         except Exception as error:
             wrong.append(f"{name}: {_where(error)}: {error!r:.300}")
             continue
@@ -316,7 +327,7 @@ WRITERS = [slow_where_heavy(command, line) for command, line, place in cases() i
 @pytest.mark.parametrize(("command", "line"), WRITERS)
 def test_a_full_disk_is_one_line(run: Callable[..., Ended], tmp_path: Path, command: str, line: str) -> None:
     with mounted(tmp_path / "full", "-t", "tmpfs", "-o", "size=16k", "tmpfs") as full:
-        for out in (full / "out", full) if command != "records" else (full / "out",):
+        for out in (full / "out", full) if command not in ("predict", "records") else (full / "out",):
             ended = run(command, line, OUT=out)
             if command in ("serve", "score", "evaluate"):
                 # They fail before they write.
