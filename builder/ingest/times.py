@@ -1,0 +1,226 @@
+"""Columns of moments: their format, unit and zone are found in the whole column, and read by one expression."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builder.ingest.settings import TimeColumn
+from builder.ingest.sql import text, texts
+from builder.ingest.tables import run
+from pragmatiq_triton.errors import ConfigError
+from pragmatiq_triton.time_range import NANOSECONDS
+
+if TYPE_CHECKING:
+    import duckdb
+
+ORDERS = {"ymd": ("%Y", "%m", "%d"), "dmy": ("%d", "%m", "%Y"), "mdy": ("%m", "%d", "%Y")}
+_SEPARATORS = ("/", "-", ".", " ", "")
+_NAMED = {
+    "dmy": ("%d %b %Y", "%d-%b-%Y", "%d/%b/%Y", "%d %B %Y", "%d-%b-%y", "%d%b%Y"),
+    "mdy": ("%b %d %Y", "%B %d %Y", "%b %d, %Y", "%B %d, %Y"),
+    "ymd": ("%Y %b %d", "%Y-%b-%d"),
+}
+_OF_DAY = ("", " %H:%M:%S", " %H:%M", "T%H:%M:%S", " %H:%M:%S.%f", " %I:%M:%S %p", " %I:%M %p", "T%H:%M", " %H.%M")
+_PACKED = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+"""Digits of times that are written without separators."""
+_SAMPLE = 2_000
+_OFFSET = r":\d\d.*(?:[zZ]|[+-]\d\d(?::?\d\d)?)$"
+_SPAN = {unit: (365 * 86_400 * 1e9 / per, 130 * 365 * 86_400 * 1e9 / per) for unit, per in NANOSECONDS.items()}
+"""Numbers of a unit between 1971 and 2100."""
+
+
+@dataclass(frozen=True)
+class TimeReader:
+    """How a column of moments is read.
+
+    Attributes:
+        sql: its UTC timestamp, null where it cannot be read; ``{0}`` stands for the column.
+        found: what was found out, in words: ``dmy, Europe/London``.
+        setting: the ``format`` or ``unit`` that says the same.
+        local: the local timestamp before its zone is applied, if one is.
+    """
+
+    sql: str
+    found: str
+    setting: dict[str, str]
+    zone: str | None = None
+    local: str | None = None
+
+    def of(self, column: str) -> str:
+        """The expression for the column ``column``, which is SQL."""
+        return self.sql.replace("{0}", column)
+
+    def doubtful(self, column: str) -> tuple[str, str] | None:
+        """Conditions: the local time does not exist (spring), and it exists twice (autumn)."""
+        if self.local is None or self.zone is None:
+            return None
+        local, zone = self.local.replace("{0}", column), text(self.zone)
+        utc = f"timezone({zone}, {local})"
+        twice = " OR ".join(f"timezone({zone}, {utc} - INTERVAL {minutes} MINUTE) = {local}" for minutes in (60, 30))
+        return f"timezone({zone}, {utc}) <> {local}", f"({twice})"
+
+
+def time_reader(
+    connection: "duckdb.DuckDBPyConnection", table: str, column: str, kind: str, time: TimeColumn, where: str
+) -> TimeReader:
+    """How to read ``column`` (SQL) of ``table``, of DuckDB's type ``kind``.
+
+    Raises:
+        ConfigError: nothing fits, or the day and the month cannot be told apart; the message says what to set.
+    """
+    kind = kind.upper()
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return TimeReader("timezone('UTC', {0})", "timestamps with a zone", {})
+    if kind.startswith("TIMESTAMP") or kind == "DATE":
+        what = "dates" if kind == "DATE" else "timestamps"
+        return _local("CAST({0} AS TIMESTAMP)", what, {}, time.zone)
+    if _is_number(kind):
+        return _of_numbers(connection, table, column, time, where)
+    if kind != "VARCHAR":
+        raise ConfigError(f"{where}: {time.column} is {kind}; expected timestamps, dates, numbers or text")
+    if time.unit is not None:
+        return _unit(time.unit)
+    if time.format in ORDERS:
+        return _order(connection, table, column, time.format, time.zone)
+    if time.format == "iso":
+        return _iso(connection, table, column, time.zone, where)
+    if time.format != "auto":
+        return _local(f"try_strptime({{0}}, {text(time.format)})", time.format, {"format": time.format}, time.zone)
+    return _found(connection, table, column, time, where)
+
+
+def _found(
+    connection: "duckdb.DuckDBPyConnection", table: str, column: str, time: TimeColumn, where: str
+) -> TimeReader:
+    sample = [row[0] for row in run(connection, _first(table, column), where).fetchall()]
+    if not sample:
+        return _local("TRY_CAST({0} AS TIMESTAMP)", "no values", {}, time.zone)
+    digits = sum(value.replace(".", "", 1).isdigit() for value in sample)
+    if digits >= 0.9 * len(sample):
+        return _of_numbers(connection, table, column, time, where)
+    readers = [
+        _iso(connection, table, column, time.zone, where),
+        *(_order(connection, table, column, order, time.zone) for order in ORDERS),
+    ]
+    counts = ", ".join(f"count({reader.of(column)})" for reader in readers)
+    n_read = run(connection, f"SELECT {counts} FROM {table}", where).fetchone()
+    assert n_read
+    best = max(n_read)
+    if best == 0:
+        raise ConfigError(
+            f"{where}: {time.column}: no time could be read, such as {sample[0]!r}; add format: and a strptime format"
+        )
+    fitting = [reader for reader, n in zip(readers, n_read, strict=True) if n == best]
+    names = {reader.setting["format"] for reader in fitting}
+    if {"dmy", "mdy"} <= names:
+        dmy, mdy = (next(reader for reader in fitting if reader.setting["format"] == name) for name in ("dmy", "mdy"))
+        row = run(
+            connection, f"SELECT any_value({column}) FROM {table} WHERE {dmy.of(column)} <> {mdy.of(column)}", where
+        ).fetchone()
+        if row and row[0] is not None:
+            raise ConfigError(
+                f"{where}: {time.column}: {row[0]!r} may be day and month or month and day, and no other value tells; "
+                "add format: dmy or format: mdy"
+            )
+    return fitting[0]
+
+
+def _first(table: str, column: str) -> str:
+    return f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL LIMIT {_SAMPLE}"
+
+
+def _of_numbers(
+    connection: "duckdb.DuckDBPyConnection", table: str, column: str, time: TimeColumn, where: str
+) -> TimeReader:
+    if time.unit is not None:
+        return _unit(time.unit)
+    if time.format != "auto":
+        as_text = f"CAST({{0}} AS VARCHAR)"
+        return _local(f"try_strptime({as_text}, {text(time.format)})", time.format, {"format": time.format}, time.zone)
+    for width, packed in _PACKED.items():
+        form = f"try_strptime(CAST({{0}} AS VARCHAR), {text(packed)})"
+        one = form.replace("{0}", column)
+        row = run(
+            connection,
+            f"SELECT count(*), count(*) FILTER (length(CAST({column} AS VARCHAR)) = {width} "
+            f"AND year({one}) BETWEEN 1900 AND 2100) FROM {table} WHERE {column} IS NOT NULL",
+            where,
+        ).fetchone()
+        if row and row[0] and row[1] >= 0.9 * row[0]:
+            return _local(form, packed, {"format": packed}, time.zone)
+    row = run(connection, f"SELECT median(TRY_CAST({column} AS DOUBLE)) FROM {table}", where).fetchone()
+    median = row[0] if row else None
+    if median is None:
+        return _unit("us")
+    for unit, (least, most) in _SPAN.items():
+        if least <= median <= most:
+            return _unit(unit)
+    raise ConfigError(
+        f"{where}: {time.column}: numbers such as {median:.0f} are no times between 1971 and 2100 in s, ms, us or ns; "
+        "add unit: or format:"
+    )
+
+
+def _unit(unit: str) -> TimeReader:
+    # Decimal keeps microseconds that a float has not.
+    per = {"s": "* 1000000", "ms": "* 1000", "us": "", "ns": "/ 1000"}[unit]
+    number = f"CAST(floor(TRY_CAST({{0}} AS DECIMAL(28, 6)) {per}) AS BIGINT)"
+    plausible = f"abs(TRY_CAST({{0}} AS DOUBLE)) < {2.5e17 * 1e3 / NANOSECONDS[unit]:.0f}"
+    return TimeReader(f"CASE WHEN {plausible} THEN make_timestamp({number}) END", f"numbers in {unit}", {"unit": unit})
+
+
+def _iso(
+    connection: "duckdb.DuckDBPyConnection", table: str, column: str, zone: str | None, where: str
+) -> TimeReader:
+    row = run(
+        connection, f"SELECT count(*) FILTER (regexp_matches({column}, {text(_OFFSET)})) FROM {table}", where
+    ).fetchone()
+    local = _local("TRY_CAST({0} AS TIMESTAMP)", "iso", {"format": "iso"}, zone)
+    if not row or not row[0]:
+        return local
+    has_offset = f"regexp_matches({{0}}, {text(_OFFSET)})"
+    sql = (
+        f"CASE WHEN {has_offset} THEN timezone('UTC', TRY_CAST({{0}} AS TIMESTAMPTZ)) ELSE {local.sql} END"
+    )
+    return TimeReader(sql, f"{local.found}, {row[0]:,} with an offset of their own", {"format": "iso"})
+
+
+def _order(
+    connection: "duckdb.DuckDBPyConnection", table: str, column: str, order: str, zone: str | None
+) -> TimeReader:
+    """All separators and times of day; the formats of the first values are tried first."""
+    formats = _formats(order)
+    sample = f"({_first(table, column)})"
+    four = "regexp_matches(v, '[0-9]{4}')"
+    hits = ", ".join(
+        f"count(try_strptime(v, {text(form)})) FILTER ({four if '%Y' in form else 'NOT ' + four})" for form in formats
+    )
+    row = run(connection, f"SELECT {hits} FROM {sample} s(v)", order).fetchone()
+    assert row
+    by_use = sorted(zip(row, range(len(formats)), strict=True), key=lambda each: (-each[0], each[1]))
+    ordered = [formats[place] for _, place in by_use]
+    longs, shorts = ([form for form in ordered if ("%Y" in form) is long] for long in (True, False))
+    # The year 24 is 2024, and never the year 24.
+    sql = (
+        f"CASE WHEN regexp_matches({{0}}, '[0-9]{{4}}') THEN try_strptime({{0}}, {texts(longs)}) "
+        f"ELSE try_strptime({{0}}, {texts(shorts)}) END"
+    )
+    return _local(sql, order, {"format": order}, zone)
+
+
+def _formats(order: str) -> list[str]:
+    parts = ORDERS[order]
+    dates = [separator.join(parts) for separator in _SEPARATORS if separator]
+    dates += [date.replace("%Y", "%y") for date in dates]
+    return [date + time for date in [*dates, *_NAMED[order]] for time in _OF_DAY]
+
+
+def _local(sql: str, found: str, setting: dict[str, str], zone: str | None) -> TimeReader:
+    """Times without a zone are of ``zone``, or UTC."""
+    if zone is None or zone == "UTC":
+        return TimeReader(sql, f"{found}, as UTC", setting)
+    in_utc = f"timezone('UTC', timezone({text(zone)}, {sql}))"
+    return TimeReader(in_utc, f"{found}, {zone}", setting, zone, sql)
+
+
+def _is_number(kind: str) -> bool:
+    return kind.startswith(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U", "FLOAT", "DOUBLE", "DECIMAL"))
