@@ -2,12 +2,12 @@
 
 import typer
 
-from builder.cli import callers, data, heads, image, installation, models, predicting, scoring, serving
+from builder.cli import callers, data, heads, image, ingesting, installation, models, predicting, scoring, serving
 from builder.cli.console import errors_as_exit_codes
 
 HELP = """Train PRAGMA-style banking event models and serve them as a Triton model repository.
 
-The way: synth (or your parquet) -> validate -> tokenize -> pretrain -> finetune -> evaluate -> export -> serve ->
+The way: ingest (your tables) or synth -> validate -> tokenize -> pretrain -> finetune -> evaluate -> export -> serve ->
 score; predict scores a whole book to a file without a server, warm fills a server's event cache before it starts,
 image builds the container image, doctor says what is missing here.
 
@@ -18,6 +18,7 @@ damaged or does not match; 5 something is not installed; 6 the server failed or 
 
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 installation.register(app)
+ingesting.register(app)
 data.register(app)
 models.register(app)
 heads.register(app)

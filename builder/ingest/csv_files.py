@@ -25,6 +25,7 @@ class CsvScan:
 
     sql: str
     columns: list[str]
+    paths: list[str]
     rejects: str
     header_lines: int
     notes: list[str] = field(default_factory=list)
@@ -79,8 +80,8 @@ def csv_scan(
     listed = ", ".join(f"{name}={value}" for name, value in options.items())
     if csv.delimiter is None and delimiter != ",":
         notes.append(f"columns are parted by {delimiter!r}")
-    sql = f"read_csv({texts([str(path) for path in readable])}, {listed})"
-    return CsvScan(sql, columns, rejects, csv.skip + has_header, notes)
+    paths = [str(path) for path in readable]
+    return CsvScan(f"read_csv({texts(paths)}, {listed})", columns, paths, rejects, csv.skip + has_header, notes)
 
 
 def _delimiter(connection: "duckdb.DuckDBPyConnection", file: Path, csv: Csv, where: str) -> str:

@@ -229,7 +229,7 @@ def _check(path: Path, settings: IngestSettings) -> None:
     if not settings.events:
         raise ConfigError(f"{path}: events: expected at least one table")
     settings.times  # noqa: B018
-    for where, table in _tables(settings):
+    for where, table in named_tables(settings):
         if (table.table is None) == (table.query is None):
             raise ConfigError(f"{path}: {where}: expected either table or query")
         if table.database is not None and table.query is None:
@@ -243,7 +243,9 @@ def _check(path: Path, settings: IngestSettings) -> None:
             if field.thousands and field.thousands == (field.decimal or "."):
                 raise ConfigError(f"{path}: {where}: {name}: decimal and thousands are the same mark")
             if field.thousands and field.decimal is None:
-                raise ConfigError(f"{path}: {where}: {name}: thousands needs decimal, which says that these are numbers")
+                raise ConfigError(
+                    f"{path}: {where}: {name}: thousands needs decimal, which says that these are numbers"
+                )
         if isinstance(table, LabelTable) and (table.at is None) == (table.event_time is None):
             raise ConfigError(
                 f"{path}: {where}: expected either at (labels of customers) or event_time (labels of events)"
@@ -275,7 +277,8 @@ def _check_time(where: str, time: TimeColumn) -> None:
     assert time.unit is None or time.unit in NANOSECONDS
 
 
-def _tables(settings: IngestSettings) -> list[tuple[str, EventTable | ProfileTable | LabelTable]]:
+def named_tables(settings: IngestSettings) -> list[tuple[str, EventTable | ProfileTable | LabelTable]]:
+    """All tables with the setting that holds them: events, then profiles, then labels."""
     events = [(f"events[{number}]", table) for number, table in enumerate(settings.events)]
     profiles = [("profiles", settings.profiles)] if settings.profiles else []
     return [*events, *profiles, *((f"labels.{name}", table) for name, table in settings.labels.items())]

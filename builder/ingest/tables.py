@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder.ingest.csv_files import csv_scan
 from builder.ingest.settings import Csv, Format, Join, Table
-from builder.ingest.sql import ident, texts
+from builder.ingest.sql import ident, text, texts
 from pragmatiq_triton.errors import ConfigError, DataError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -38,9 +38,11 @@ class Scan:
 
     Attributes:
         name: as messages say it.
+        format: of the files; None of a query.
         sql: what stands behind FROM.
         columns: names and DuckDB's types.
         files: where the rows lie; none for a query.
+        paths: what DuckDB reads for each of them: the file, or a copy of it in UTF-8.
         rejects: DuckDB's table of the lines that are no rows, if there is one.
         header_lines: lines before the first row.
         is_ordered: whether rows come in the same order each time.
@@ -50,7 +52,9 @@ class Scan:
     name: str
     sql: str
     columns: dict[str, str]
+    format: Format | None = None
     files: list[Path] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     rejects: str | None = None
     header_lines: int = 0
     is_ordered: bool = True
@@ -110,8 +114,17 @@ class Opener:
         paths = texts([str(file) for file in files])
         if kind == "csv":
             found = csv_scan(self._connection, files, csv, where, self._work, f"{name}_rejects")
-            return Scan(pattern, found.sql, dict.fromkeys(found.columns, "VARCHAR"), files, found.rejects,
-                        found.header_lines, notes=found.notes)  # fmt: skip
+            return Scan(
+                pattern,
+                found.sql,
+                dict.fromkeys(found.columns, "VARCHAR"),
+                kind,
+                files,
+                found.paths,
+                found.rejects,
+                found.header_lines,
+                notes=found.notes,
+            )
         if kind == "parquet":
             sql = f"read_parquet({paths}, union_by_name=true, hive_partitioning=true, filename='_file')"
         elif kind == "json":
@@ -126,8 +139,10 @@ class Opener:
                 self._connection.register(name, ds.dataset([str(file) for file in files], format="ipc"))
             except (OSError, ValueError) as error:
                 raise DataError(f"{where}: {pattern}: cannot be read as Arrow: {_first_line(error)}") from None
-            sql = name
-        return Scan(pattern, sql, self._columns(sql, f"{where}: {pattern}"), files)
+            sql = f"(SELECT *, {text(str(files[0]))} AS _file FROM {name})"
+        found_columns = self._columns(sql, f"{where}: {pattern}")
+        found_columns.pop("_file", None)
+        return Scan(pattern, sql, found_columns, kind, files, [str(file) for file in files])
 
     def _query(self, query: str, database: str | None, where: str) -> Scan:
         self._n_opened += 1
@@ -218,7 +233,7 @@ def table_files(base: Path, pattern: str, where: str) -> list[Path]:
     elif any(mark in pattern for mark in "*?["):
         root = Path(pattern).anchor or "."
         top = Path(root) if Path(pattern).is_absolute() else base
-        found = [path for path in top.glob(str(Path(pattern).relative_to(root)) if root != "." else pattern)]
+        found = list(top.glob(str(Path(pattern).relative_to(root)) if root != "." else pattern))
         found = [path for path in found if path.is_file() and not path.name.startswith((".", "_"))]
     else:
         raise ConfigError(f"{where}: there is no file or folder {place}")
@@ -237,7 +252,9 @@ def format_of(file: Path, where: str) -> Format:
         return "parquet"
     if head.startswith(b"ARROW1"):
         return "arrow"
-    raise ConfigError(f"{where}: {file.name}: its name does not tell its format; add format: csv, json, parquet or arrow")
+    raise ConfigError(
+        f"{where}: {file.name}: its name does not tell its format; add format: csv, json, parquet or arrow"
+    )
 
 
 def _suffix(file: Path) -> str:

@@ -1,6 +1,6 @@
 """Columns of moments: their format, unit and zone are found in the whole column, and read by one expression."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder.ingest.settings import TimeColumn
@@ -22,7 +22,7 @@ _NAMED = {
 _OF_DAY = ("", " %H:%M:%S", " %H:%M", "T%H:%M:%S", " %H:%M:%S.%f", " %I:%M:%S %p", " %I:%M %p", "T%H:%M", " %H.%M")
 _PACKED = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 """Digits of times that are written without separators."""
-_SAMPLE = 2_000
+_SAMPLE_ROWS = 2_000
 _OFFSET = r":\d\d.*(?:[zZ]|[+-]\d\d(?::?\d\d)?)$"
 _SPAN = {unit: (365 * 86_400 * 1e9 / per, 130 * 365 * 86_400 * 1e9 / per) for unit, per in NANOSECONDS.items()}
 """Numbers of a unit between 1971 and 2100."""
@@ -37,6 +37,7 @@ class TimeReader:
         found: what was found out, in words: ``dmy, Europe/London``.
         setting: the ``format`` or ``unit`` that says the same.
         local: the local timestamp before its zone is applied, if one is.
+        narrow: the local timestamp of values in the formats that a sample has; the others are null.
     """
 
     sql: str
@@ -44,6 +45,7 @@ class TimeReader:
     setting: dict[str, str]
     zone: str | None = None
     local: str | None = None
+    narrow: str = ""
 
     def of(self, column: str) -> str:
         """The expression for the column ``column``, which is SQL."""
@@ -91,7 +93,8 @@ def time_reader(
 def _found(
     connection: "duckdb.DuckDBPyConnection", table: str, column: str, time: TimeColumn, where: str
 ) -> TimeReader:
-    sample = [row[0] for row in run(connection, _first(table, column), where).fetchall()]
+    """What reads most of a sample; between day and month first, what the whole column tells."""
+    sample = [row[0] for row in run(connection, _sample(table, column), where).fetchall()]
     if not sample:
         return _local("TRY_CAST({0} AS TIMESTAMP)", "no values", {}, time.zone)
     digits = sum(value.replace(".", "", 1).isdigit() for value in sample)
@@ -101,31 +104,43 @@ def _found(
         _iso(connection, table, column, time.zone, where),
         *(_order(connection, table, column, order, time.zone) for order in ORDERS),
     ]
-    counts = ", ".join(f"count({reader.of(column)})" for reader in readers)
-    n_read = run(connection, f"SELECT {counts} FROM {table}", where).fetchone()
+    counts = ", ".join(f"count({reader.of('v')})" for reader in readers)
+    n_read = run(connection, f"SELECT {counts} FROM ({_sample(table, column)}) s(v)", where).fetchone()
     assert n_read
     best = max(n_read)
     if best == 0:
         raise ConfigError(
             f"{where}: {time.column}: no time could be read, such as {sample[0]!r}; add format: and a strptime format"
         )
-    fitting = [reader for reader, n in zip(readers, n_read, strict=True) if n == best]
-    names = {reader.setting["format"] for reader in fitting}
-    if {"dmy", "mdy"} <= names:
-        dmy, mdy = (next(reader for reader in fitting if reader.setting["format"] == name) for name in ("dmy", "mdy"))
-        row = run(
-            connection, f"SELECT any_value({column}) FROM {table} WHERE {dmy.of(column)} <> {mdy.of(column)}", where
-        ).fetchone()
-        if row and row[0] is not None:
-            raise ConfigError(
-                f"{where}: {time.column}: {row[0]!r} may be day and month or month and day, and no other value tells; "
-                "add format: dmy or format: mdy"
-            )
-    return fitting[0]
+    fitting = {reader.setting["format"]: reader for reader, n in zip(readers, n_read, strict=True) if n == best}
+    if {"dmy", "mdy"} <= fitting.keys():
+        return fitting[_day_or_month(connection, table, column, fitting, f"{where}: {time.column}")]
+    return next(iter(fitting.values()))
 
 
-def _first(table: str, column: str) -> str:
-    return f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL LIMIT {_SAMPLE}"
+def _day_or_month(
+    connection: "duckdb.DuckDBPyConnection", table: str, column: str, fitting: dict[str, TimeReader], where: str
+) -> str:
+    """``dmy`` or ``mdy``: the one that reads more of the whole column; either if all values mean the same in both."""
+    dmy, mdy = (fitting[name].narrow.replace("{0}", column) for name in ("dmy", "mdy"))
+    row = run(
+        connection,
+        f"SELECT count({dmy}), count({mdy}), min({column}) FILTER ({dmy} <> {mdy}) FROM {table}",
+        where,
+    ).fetchone()
+    assert row
+    n_dmy, n_mdy, doubtful = row
+    if n_dmy == n_mdy and doubtful is not None:
+        raise ConfigError(
+            f"{where}: {doubtful!r} may be day and month or month and day, and no other value tells; add format: dmy "
+            "or format: mdy"
+        )
+    return "dmy" if n_dmy >= n_mdy else "mdy"
+
+
+def _sample(table: str, column: str) -> str:
+    """Values from everywhere in the column, the same each time."""
+    return f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL ORDER BY hash({column}) LIMIT {_SAMPLE_ROWS}"
 
 
 def _of_numbers(
@@ -134,7 +149,7 @@ def _of_numbers(
     if time.unit is not None:
         return _unit(time.unit)
     if time.format != "auto":
-        as_text = f"CAST({{0}} AS VARCHAR)"
+        as_text = "CAST({0} AS VARCHAR)"
         return _local(f"try_strptime({as_text}, {text(time.format)})", time.format, {"format": time.format}, time.zone)
     for width, packed in _PACKED.items():
         form = f"try_strptime(CAST({{0}} AS VARCHAR), {text(packed)})"
@@ -168,9 +183,7 @@ def _unit(unit: str) -> TimeReader:
     return TimeReader(f"CASE WHEN {plausible} THEN make_timestamp({number}) END", f"numbers in {unit}", {"unit": unit})
 
 
-def _iso(
-    connection: "duckdb.DuckDBPyConnection", table: str, column: str, zone: str | None, where: str
-) -> TimeReader:
+def _iso(connection: "duckdb.DuckDBPyConnection", table: str, column: str, zone: str | None, where: str) -> TimeReader:
     row = run(
         connection, f"SELECT count(*) FILTER (regexp_matches({column}, {text(_OFFSET)})) FROM {table}", where
     ).fetchone()
@@ -178,9 +191,7 @@ def _iso(
     if not row or not row[0]:
         return local
     has_offset = f"regexp_matches({{0}}, {text(_OFFSET)})"
-    sql = (
-        f"CASE WHEN {has_offset} THEN timezone('UTC', TRY_CAST({{0}} AS TIMESTAMPTZ)) ELSE {local.sql} END"
-    )
+    sql = f"CASE WHEN {has_offset} THEN timezone('UTC', TRY_CAST({{0}} AS TIMESTAMPTZ)) ELSE {local.sql} END"
     return TimeReader(sql, f"{local.found}, {row[0]:,} with an offset of their own", {"format": "iso"})
 
 
@@ -189,7 +200,7 @@ def _order(
 ) -> TimeReader:
     """All separators and times of day; the formats of the first values are tried first."""
     formats = _formats(order)
-    sample = f"({_first(table, column)})"
+    sample = f"({_sample(table, column)})"
     four = "regexp_matches(v, '[0-9]{4}')"
     hits = ", ".join(
         f"count(try_strptime(v, {text(form)})) FILTER ({four if '%Y' in form else 'NOT ' + four})" for form in formats
@@ -198,13 +209,15 @@ def _order(
     assert row
     by_use = sorted(zip(row, range(len(formats)), strict=True), key=lambda each: (-each[0], each[1]))
     ordered = [formats[place] for _, place in by_use]
+    seen = [formats[place] for n, place in by_use if n]
     longs, shorts = ([form for form in ordered if ("%Y" in form) is long] for long in (True, False))
     # The year 24 is 2024, and never the year 24.
     sql = (
         f"CASE WHEN regexp_matches({{0}}, '[0-9]{{4}}') THEN try_strptime({{0}}, {texts(longs)}) "
         f"ELSE try_strptime({{0}}, {texts(shorts)}) END"
     )
-    return _local(sql, order, {"format": order}, zone)
+    narrow = f"try_strptime({{0}}, {texts(seen)})" if seen else "CAST(NULL AS TIMESTAMP)"
+    return replace(_local(sql, order, {"format": order}, zone), narrow=narrow)
 
 
 def _formats(order: str) -> list[str]:

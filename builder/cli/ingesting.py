@@ -1,0 +1,123 @@
+"""The command that makes raw data of a bank's own tables, and the one that writes its settings."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from builder.cli.aligned import print_aligned
+from builder.cli.console import RichProgress, stdout, to_json
+from builder.cli.options import Json
+
+if TYPE_CHECKING:
+    from builder.ingest import IngestReport
+    from builder.ingest.report import FieldReport
+
+
+class _DefaultGroup(TyperGroup):
+    """``pragmatiq ingest FILE`` is ``pragmatiq ingest run FILE``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in {*self.commands, "--help"}:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+HELP = """Make raw data (events, profiles, labels) of your own tables: CSV, parquet, JSON Lines, Arrow, SQL queries.
+
+A YAML file says which columns are customers, times, fields and labels; init writes it with its guesses, ready to be
+read and edited. Then: pragmatiq ingest ingest.yaml --out data/raw
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    group = typer.Typer(cls=_DefaultGroup, help=HELP, no_args_is_help=True)
+    group.command("run")(run)
+    app.add_typer(group, name="ingest")
+
+
+def run(
+    settings: Annotated[
+        Path, typer.Argument(help="ingest.yaml; tables in it lie beside it.", exists=True, dir_okay=False)
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Raw data folder to write; one that ingest wrote is replaced.", file_okay=False)
+    ],
+    rejected: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of the rows that were not written, with table, file, row, reason and record; default: "
+            "OUT.rejected.csv.",
+            dir_okay=False,
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Most memory for sorting and joining, such as 2GB; the rest waits on the disk beside --out. Less is "
+            "slower. Default: four fifths of the machine's.",
+            metavar="SIZE",
+        ),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Default: one per core.", min=1)] = None,
+    json: Json = False,
+) -> None:
+    """Read the tables, and write events.parquet, profiles.parquet and labels/ in the form that tokenize takes.
+
+    Rows that cannot be read, rows that are there twice and labels of unknown customers go to --rejected, each with its
+    reason. Their shares have limits in the file (limits: bad_rows, duplicates, unknown_users); over those nothing is
+    written. Without an offset times are of the zone that the file names, or UTC. The same tables give the same bytes.
+
+    Exit codes: 0 written; 2 a setting that does not fit the tables; 3 a table cannot be read, or a limit is exceeded;
+    5 DuckDB or a database's driver is missing.
+    """
+    from builder.ingest import LimitsExceededError, ingest
+
+    try:
+        with RichProgress() as progress:
+            report = ingest(settings, out, rejected=rejected, memory=memory, threads=threads, progress=progress)
+    except LimitsExceededError as error:
+        _show(error.report, f"Not written: {out}", json)
+        raise
+    _show(report, f"Raw data in {out}", json)
+
+
+def _show(report: "IngestReport", title: str, json: bool) -> None:
+    import msgspec
+
+    if json:
+        sys.stdout.write(to_json(msgspec.to_builtins(report, str_keys=True)) + "\n")
+        return
+    stdout.print(title, style="italic", soft_wrap=True)
+    for table in report.tables:
+        left_out = f", {table.left_out:,} left out by where" if table.left_out else ""
+        stdout.print(
+            f"{table.where}  {table.table}: {table.read:,} read, {table.written:,} written{left_out}", soft_wrap=True
+        )
+        for reason, n in table.rejected.items():
+            stdout.print(f"    {n:,} {reason}", style="yellow", soft_wrap=True)
+        for column, how in table.times.items():
+            stdout.print(f"    {column}: {how}", soft_wrap=True)
+    if not report.sources:
+        return
+    lines = [("source", "field", "kind", "missing", "distinct", "range", "examples")]
+    lines += [
+        (
+            each.source,
+            each.field,
+            each.kind,
+            f"{each.missing:.1%}",
+            f"{each.distinct:,}",
+            _range(each),
+            ", ".join(each.examples),
+        )
+        for each in report.fields
+    ]
+    print_aligned(lines, words=3)
+
+
+def _range(field: "FieldReport") -> str:
+    return "" if field.least is None else f"{field.least:g} to {field.most:g}"

@@ -1,0 +1,229 @@
+"""The whole way: tables are loaded, mapped, rid of bad rows and duplicates, sorted and written; and it is all told."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builder.ingest.duplicates import LeftOut, find_duplicates, keep_newest, leave_out_unknown
+from builder.ingest.load import AnyTable, load_table
+from builder.ingest.mapping import Mapped, columns_of, map_table
+from builder.ingest.rejects import Rejects, require_ours
+from builder.ingest.report import (
+    FILE,
+    IngestReport,
+    LimitsExceededError,
+    TableReport,
+    customer_numbers,
+    field_reports,
+    months,
+    source_reports,
+)
+from builder.ingest.settings import (
+    IngestSettings,
+    Limits,
+    ProfileTable,
+    load_ingest_settings,
+    named_tables,
+)
+from builder.ingest.sql import text
+from builder.ingest.tables import Opener, run
+from builder.ingest.write import keep_customers, write_events, write_labels, write_profiles
+from builder.progress import Progress, Silent
+from builder.replacing import replaced_folder
+from builder.writing import write_file
+from pragmatiq_triton.cpus import usable_cpus
+from pragmatiq_triton.errors import ConfigError, MissingDependencyError
+
+if TYPE_CHECKING:
+    import duckdb
+
+UNKNOWN = "unknown customer: no event has it"
+_WORK = ".work"
+_ROW_LOSSES = ("duplicate", "event_id again", "older profile", "unknown customer")
+
+
+def ingest(
+    settings_file: Path,
+    out: Path,
+    *,
+    rejected: Path | None = None,
+    memory: str | None = None,
+    threads: int | None = None,
+    progress: Progress = Silent(),
+) -> IngestReport:
+    """Make a raw data folder ``out`` of the tables that ``settings_file`` names.
+
+    Rows that cannot be used go to ``rejected`` (by default ``OUT.rejected.csv``) with their place and reason; what else
+    was found out is in the report, which is also ``ingest.json`` in ``out``. The same tables give the same bytes.
+
+    Args:
+        settings_file: ``ingest.yaml``, see :class:`~builder.ingest.settings.IngestSettings`.
+        out: the folder to write; one that an earlier call wrote is replaced.
+        rejected: the reject file; an older one is replaced.
+        memory: what DuckDB may use, such as ``2GB``; four fifths of the machine's if absent. What does not fit is kept
+            beside ``out`` while it works.
+        threads: by default one per core.
+        progress: hears of stages.
+
+    Raises:
+        ConfigError: settings that do not exist or do not fit the tables.
+        DataError: a table that cannot be read at all.
+        LimitsExceededError: too many bad rows; ``out`` stays as it was.
+        MissingDependencyError: DuckDB, or the driver of a database, is not installed.
+    """
+    settings = load_ingest_settings(settings_file)
+    rejects_file = rejected or out.with_name(f"{out.name}.rejected.csv")
+    require_ours(rejects_file)
+    with replaced_folder(out, "raw data folder", _require_ours, progress=progress) as new:
+        work = new / _WORK
+        (work / "utf8").mkdir(parents=True)
+        with _database(work, memory, threads) as connection:
+            opener = Opener(connection, settings_file.absolute().parent, work / "utf8")
+            line = _Line(connection, opener, settings, new, progress)
+            report = line.run()
+            rejects_file.unlink(missing_ok=True)
+            line.rejects.write(rejects_file)
+        shutil.rmtree(work)
+        if line.exceeded:
+            raise LimitsExceededError(line.exceeded, report, rejects_file)
+        write_file(new / FILE, report.to_json())
+    return report
+
+
+class _Line:
+    """One run, table after table; ``exceeded`` says which limits are."""
+
+    def __init__(
+        self, connection: "duckdb.DuckDBPyConnection", opener: Opener, settings: IngestSettings, out: Path,
+        progress: Progress,
+    ) -> None:  # fmt: skip
+        self._connection = connection
+        self._opener = opener
+        self._settings = settings
+        self._out = out
+        self._progress = progress
+        self._tables: list[TableReport] = []
+        self.rejects = Rejects(connection)
+        self.exceeded: list[str] = []
+
+    def run(self) -> IngestReport:
+        named = named_tables(self._settings)
+        n_events = len(self._settings.events)
+        read = [self._read(where, table, number) for number, (where, table) in enumerate(named)]
+        for mapped, left_out in read[:n_events]:
+            self._tell(mapped, left_out)
+        events = self._out / "events.parquet"
+        self._progress.stage("Sorting and writing events", None)
+        write_events(self._connection, read[:n_events], events)
+        keep_customers(self._connection, events)
+        more: dict[str, Any] = {"labels": {}}
+        for (where, table), (mapped, left_out) in zip(named[n_events:], read[n_events:], strict=True):
+            self._progress.stage(f"Writing {where}", None)
+            if isinstance(table, ProfileTable):
+                left_out = keep_newest(self._connection, mapped, left_out)
+                self._tell(mapped, left_out)
+                write_profiles(self._connection, mapped, left_out, self._out / "profiles.parquet")
+                more |= self._profile_numbers()
+            else:
+                left_out = leave_out_unknown(self._connection, mapped, left_out, "customers", UNKNOWN)
+                self._tell(mapped, left_out)
+                task = where.removeprefix("labels.")
+                file = self._out / "labels" / f"{task}.parquet"
+                write_labels(self._connection, mapped, left_out, file)
+                more["labels"][task] = self._label_numbers(file)
+        self._progress.stage("Counting what was written", None)
+        sources = source_reports(self._connection, events)
+        return IngestReport(
+            tables=self._tables,
+            sources=sources,
+            fields=field_reports(self._connection, events, sources),
+            by_month=months(self._connection, events),
+            rejected=sum(sum(table.rejected.values()) for table in self._tables),
+            **customer_numbers(self._connection),
+            **more,
+        )
+
+    def _read(self, where: str, table: AnyTable, number: int) -> tuple[Mapped, LeftOut]:
+        self._progress.stage(f"Reading {where}: {table.table or 'query'}", None)
+        loaded = load_table(self._connection, self._opener, table, columns_of(table), where, number)
+        mapped = map_table(self._connection, table, loaded, self._settings.times, number)
+        # Of profiles the newest is kept anyway.
+        kept = table.duplicates == "keep"
+        return mapped, find_duplicates(self._connection, mapped, number, kept)
+
+    def _tell(self, mapped: Mapped, left_out: LeftOut) -> None:
+        """Count a table's rows, and hold them against the limits."""
+        loaded = mapped.loaded
+        rejected = self.rejects.add(mapped, left_out)
+        n_rejected = sum(rejected.values())
+        self._tables.append(
+            TableReport(
+                where=loaded.where,
+                table=loaded.scan.name,
+                read=loaded.n_read,
+                left_out=loaded.n_left_out,
+                written=loaded.n_read - n_rejected,
+                rejected=rejected,
+                times=mapped.times,
+                notes=[*loaded.notes, *mapped.notes],
+            )
+        )
+        for note in self._tables[-1].notes:
+            self._progress.say(note)
+        limits = self._settings.limits
+        double = sum(n for reason, n in rejected.items() if reason.startswith(_ROW_LOSSES[:2]))
+        unknown = sum(n for reason, n in rejected.items() if reason.startswith(_ROW_LOSSES[3]))
+        other = sum(n for reason, n in rejected.items() if not reason.startswith(_ROW_LOSSES))
+        for name, n, what in (
+            ("bad_rows", other, "bad rows"),
+            ("duplicates", double, "duplicates"),
+            ("unknown_users", unknown, "labels of unknown customers"),
+        ):
+            self._hold(loaded.where, n, loaded.n_read, name, what, limits)
+
+    def _hold(self, where: str, n: int, n_read: int, name: str, what: str, limits: Limits) -> None:
+        most = getattr(limits, name)
+        if n > most * n_read:
+            self.exceeded.append(
+                f"{where}: {n:,} {what} of {n_read:,} rows, {n / n_read:.1%}; limits.{name} allows {most:.1%}"
+            )
+
+    def _profile_numbers(self) -> dict[str, int]:
+        file = text(str(self._out / "profiles.parquet"))
+        one = f"SELECT count(*) FROM customers ANTI JOIN read_parquet({file}) USING (user_id)"
+        other = f"SELECT count(*) FROM read_parquet({file}) ANTI JOIN customers USING (user_id)"
+        (without_profile,), (without_events,) = (
+            run(self._connection, sql, "profiles").fetchall()[0] for sql in (one, other)
+        )
+        return {"customers_without_profile": without_profile, "profiles_without_events": without_events}
+
+    def _label_numbers(self, file: Path) -> list[int]:
+        select = f"SELECT count(*), coalesce(sum(label), 0) FROM read_parquet({text(str(file))})"
+        return [int(n) for n in run(self._connection, select, file.name).fetchall()[0]]
+
+
+@contextmanager
+def _database(work: Path, memory: str | None, threads: int | None) -> Iterator["duckdb.DuckDBPyConnection"]:
+    """A database in a file of ``work``, so that what does not fit into memory has a place."""
+    try:
+        import duckdb
+    except ModuleNotFoundError:
+        raise MissingDependencyError('ingest needs DuckDB; run: pip install "pragmatiq-triton[train]"') from None
+    options: dict[str, Any] = {"threads": threads or usable_cpus(), "temp_directory": str(work / "spilled")}
+    if memory is not None:
+        options["memory_limit"] = memory
+    try:
+        connection = duckdb.connect(str(work / "ingest.duckdb"), config=options)
+    except duckdb.Error as error:
+        raise ConfigError(f"--memory {memory}: {str(error).splitlines()[0]}; expected a size such as 2GB") from None
+    with connection:
+        # Sessions of the machine's own zone would read the same table in another way.
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+
+
+def _require_ours(folder: Path) -> None:
+    if any(folder.iterdir()) and not (folder / FILE).is_file():
+        raise ConfigError(f"{folder}: is there and was not written by ingest (it has no {FILE}); name another folder")

@@ -1,0 +1,168 @@
+"""Rows of a table as they came, numbered, in DuckDB's file on disk; nothing is judged yet."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from builder.ingest.settings import EventTable, Join, LabelTable, ProfileTable
+from builder.ingest.sql import ident
+from builder.ingest.tables import Opener, Scan, run
+from pragmatiq_triton.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import duckdb
+
+AnyTable = EventTable | ProfileTable | LabelTable
+ROW, FILE, HASH = "_row", "_file", "_hash"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A table's rows in the database.
+
+    Attributes:
+        where: the setting that names it, as ``events[0]``.
+        scan: what it was read from.
+        name: DuckDB's table, with columns :data:`ROW` (from 0, over all files), :data:`FILE`, :data:`HASH` (of all
+            columns) and those that are mapped, as :meth:`sql`
+            names them.
+        kinds: DuckDB's types of the mapped columns, by their own names.
+        n_rows: rows that it has.
+        n_left_out: rows that ``where`` leaves out.
+        n_bad_lines: lines that are no rows; DuckDB's table ``bad_<number>`` has them (file, line, reason, col, record).
+        first_rows: of each file the number of its first row.
+        notes: what was found out about it.
+    """
+
+    where: str
+    scan: Scan
+    name: str
+    kinds: dict[str, str]
+    n_rows: int
+    n_left_out: int
+    n_bad_lines: int
+    first_rows: dict[str, int]
+    notes: list[str] = field(default_factory=list)
+
+    def sql(self, column: str) -> str:
+        """What the column ``column`` is called in the database, where none has the name of one of the contract."""
+        return f"c{[*self.kinds].index(column)}"
+
+    @property
+    def n_read(self) -> int:
+        """Rows and lines that were wanted."""
+        return self.n_rows + self.n_bad_lines
+
+
+def load_table(
+    connection: "duckdb.DuckDBPyConnection",
+    opener: Opener,
+    table: AnyTable,
+    columns: list[str],
+    where: str,
+    number: int,
+) -> Loaded:
+    """Read the ``columns`` of a table, which its joins may bring, into DuckDB's table ``raw_<number>``.
+
+    Raises:
+        ConfigError: a column that is not there, or a join whose key is there twice.
+        DataError: what cannot be read at all.
+    """
+    scan = opener.open(table, where)
+    kinds = dict(scan.columns)
+    notes = [f"{where}: {note}" for note in scan.notes]
+    joins = []
+    for at, join in enumerate(table.join):
+        other, note = _joined(connection, opener, join, kinds, f"{where}.join[{at}]")
+        joins.append(other)
+        notes += note
+    Scan(scan.name, "", kinds).require(columns, where)
+    file = FILE if scan.files else f"'' AS {FILE}"
+    base = f"SELECT *{'' if scan.files else ', ' + file}, row_number() OVER () - 1 AS {ROW} FROM {scan.sql}"
+    own = ", ".join(ident(name) for name in scan.columns)
+    hashed = f"SELECT *, hash({own}) AS {HASH} FROM ({base})"
+    mapped = list(dict.fromkeys(columns))
+    selected = ", ".join([ROW, FILE, HASH, *(f"{ident(name)} AS c{at}" for at, name in enumerate(mapped))])
+    condition = f"WHERE ({table.where})" if table.where else ""
+    name = f"raw_{number}"
+    # A customer of a join may come in any order; the numbers keep that of the table.
+    order = f"ORDER BY {ROW}" if joins else ""
+    run(
+        connection,
+        f"CREATE TABLE {name} AS SELECT {selected} FROM ({hashed}) base {' '.join(joins)} {condition} {order}",
+        where,
+    )
+    # Every further scan would add the same lines to DuckDB's list of them.
+    _keep_bad_lines(connection, scan, f"bad_{number}", where)
+    n_bad = _count(connection, f"SELECT count(*) FROM bad_{number}", where)
+    n_rows = _count(connection, f"SELECT count(*) FROM {name}", where)
+    n_all = _count(connection, f"SELECT count(*) FROM {scan.sql}", where) if table.where else n_rows
+    if n_all + n_bad == 0:
+        raise DataError(f"{where}: {scan.name} has no rows")
+    return Loaded(
+        where, scan, name, {column: kinds[column] for column in mapped}, n_rows, n_all - n_rows, n_bad,
+        _first_rows(connection, scan, where), notes,
+    )  # fmt: skip
+
+
+def _joined(
+    connection: "duckdb.DuckDBPyConnection", opener: Opener, join: Join, kinds: dict[str, str], where: str
+) -> tuple[str, list[str]]:
+    """The LEFT JOIN; ``kinds`` gets its columns."""
+    other = opener.joined(join, where)
+    pairs = {join.on: join.on} if isinstance(join.on, str) else join.on
+    Scan("the table", "", kinds).require(pairs, where)
+    other.require([*pairs.values(), *join.columns], where)
+    if clash := sorted({*join.columns} & kinds.keys()):
+        raise ConfigError(f"{where}: the column {clash[0]!r} is there already; leave it out of columns")
+    keys = ", ".join(f"trim(CAST({ident(theirs)} AS VARCHAR)) AS k{at}" for at, theirs in enumerate(pairs.values()))
+    names = [f"k{at}" for at in range(len(pairs))]
+    table = f"joined_{where.translate(str.maketrans('.[]', '___'))}"
+    values = ", ".join(map(ident, join.columns))
+    run(connection, f"CREATE TABLE {table} AS SELECT {keys}, {values} FROM {other.sql}", where)
+    twice = run(
+        connection,
+        f"SELECT {', '.join(names)} FROM {table} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1",
+        where,
+    ).fetchone()
+    if twice:
+        shown = ", ".join(f"{theirs} {value!r}" for theirs, value in zip(pairs.values(), twice, strict=True))
+        raise ConfigError(f"{where}: {other.name} has {shown} more than once; a join needs a key that is there once")
+    kinds.update({column: other.columns[column] for column in join.columns})
+    on = " AND ".join(f"trim(CAST(base.{ident(ours)} AS VARCHAR)) = {table}.k{at}" for at, ours in enumerate(pairs))
+    return f"LEFT JOIN {table} ON {on}", [f"{where}: {note}" for note in other.notes]
+
+
+def _keep_bad_lines(connection: "duckdb.DuckDBPyConnection", scan: Scan, name: str, where: str) -> None:
+    if scan.rejects is None:
+        run(
+            connection,
+            f"CREATE TABLE {name} (file VARCHAR, line BIGINT, reason VARCHAR, col VARCHAR, record VARCHAR)",
+            where,
+        )
+        return
+    run(
+        connection,
+        f"CREATE TABLE {name} AS SELECT DISTINCT ON (file, line) s.file_path AS file, r.line AS line, "
+        "lower(replace(CAST(r.error_type AS VARCHAR), '_', ' ')) AS reason, r.column_name AS col, r.csv_line AS record "
+        f"FROM {scan.rejects} r JOIN {scan.rejects}_scans s USING (scan_id, file_id) "
+        "ORDER BY file, line, r.byte_position",
+        where,
+    )
+
+
+def _first_rows(connection: "duckdb.DuckDBPyConnection", scan: Scan, where: str) -> dict[str, int]:
+    if len(scan.files) < 2:
+        return {}
+    rows = run(connection, f"SELECT {FILE}, count(*) FROM {scan.sql} GROUP BY ALL", where).fetchall()
+    counts = dict(rows)
+    first, found = 0, {}
+    for path in scan.paths:
+        found[path] = first
+        first += counts.get(path, 0)
+    return found
+
+
+def _count(connection: "duckdb.DuckDBPyConnection", sql: str, where: str) -> int:
+    row = run(connection, sql, where).fetchone()
+    assert row
+    return int(row[0])
