@@ -24,13 +24,14 @@ from pragmatiq_triton.errors import ConfigError, MissingDependencyError
 DISTRIBUTION = "pragmatiq-triton"
 SERVER, LIBPYTHON = "server", "libpython"
 EXTRAS = {
-    "train": "tokenize, pretrain, finetune, evaluate, export",
+    "train": "ingest, tokenize, pretrain, finetune, evaluate, export",
     "client": "score, and the client library",
     "gateway": "serve, unless --no-gateway",
     "serve": "the models, outside the server too: warm",
     "nemotron": "text models, in tokenize and in the server",
     "embedder": "text models, in the server's environment",
     "tracing": "traces of the gateway and the models",
+    "databases": "ingest, from PostgreSQL and SQLite",
     "image": "pragmatiq image",
     "dev": "the tests and linters of this project",
 }

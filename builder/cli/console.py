@@ -18,7 +18,10 @@ from builder.cli.output import checked_output, is_utf8
 from pragmatiq_triton.errors import MissingDependencyError, PragmatiqError
 
 EXTRA_OF = {
+    "adbc_driver_postgresql": "databases",
+    "adbc_driver_sqlite": "databases",
     "docker": "image",
+    "duckdb": "train",
     "jinja2": "train",
     "lightning_fabric": "train",
     "matplotlib": "train",

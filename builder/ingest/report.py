@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 FILE = "ingest.json"
 _EXAMPLES = 3
-_TINY = 8
-"""Characters from which on a share of numbers says something of a field."""
 
 
 class TableReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +137,7 @@ def field_reports(
         f"{_parquet(events)}), valued AS (SELECT source, key, value, count(*) AS n FROM pairs GROUP BY ALL), "
         "typed AS (SELECT *, TRY_CAST(value AS DOUBLE) AS number FROM valued) "
         "SELECT source, key, sum(n), count(*), sum(n) FILTER (number IS NOT NULL), min(number), max(number), "
-        f"list(value ORDER BY n DESC, value)[1:{_EXAMPLES}] FROM typed GROUP BY ALL ORDER BY source, key",
+        f"max_by(value, {{'n': n, 'value': value}}, {_EXAMPLES}) FROM typed GROUP BY ALL ORDER BY source, key",
     )
     return [
         FieldReport(

@@ -270,7 +270,7 @@ def _check_time(where: str, time: TimeColumn) -> None:
 
         try:
             ZoneInfo(time.zone)
-        except (OSError, ValueError):
+        except (KeyError, OSError, ValueError):
             raise ConfigError(
                 f"{where}: {time.column}: zone: expected a name such as Europe/London, got {time.zone!r}"
             ) from None

@@ -1,8 +1,10 @@
 """Opening tables: files of several formats, folders of parts, and queries become something that DuckDB selects from."""
 
 import difflib
+import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,14 +166,16 @@ class Opener:
             else:
                 sql = f"({query})"
         else:
-            self._connection.register(name, self._rows_of(_expanded(database, where), query, f"{where}: {shown}"))
-            self._run(f"CREATE TABLE {name}_rows AS SELECT * FROM {name}", f"{where}: {shown}")
-            self._connection.unregister(name)
+            with self._rows_of(_expanded(database, where), query, f"{where}: {shown}") as rows:
+                self._connection.register(name, rows)
+                self._run(f"CREATE TABLE {name}_rows AS SELECT * FROM {name}", f"{where}: {shown}")
+                self._connection.unregister(name)
             sql = f"{name}_rows"
         return Scan(shown, sql, self._columns(sql, f"{where}: {shown}"), is_ordered=False)
 
-    def _rows_of(self, database: str, query: str, where: str) -> Any:
-        """Arrow batches, one after the other."""
+    @contextmanager
+    def _rows_of(self, database: str, query: str, where: str) -> Iterator[Any]:
+        """Arrow batches of a query, one after the other."""
         try:
             if database.startswith(("postgres://", "postgresql://")):
                 from adbc_driver_postgresql import dbapi
@@ -189,9 +193,9 @@ class Opener:
                 f'{where}: {error.name} is not installed; run: pip install "pragmatiq-triton[databases]"'
             ) from None
         try:
-            cursor = dbapi.connect(database).cursor()
-            cursor.execute(query)
-            return cursor.fetch_record_batch()
+            with dbapi.connect(database) as connection, connection.cursor() as cursor:
+                cursor.execute(query)
+                yield cursor.fetch_record_batch()
         except dbapi.Error as error:
             raise DataError(f"{where}: {_first_line(error)}") from None
 
@@ -204,7 +208,10 @@ class Opener:
 
 
 def run(connection: "duckdb.DuckDBPyConnection", sql: str, where: str) -> "duckdb.DuckDBPyConnection":
-    """Execute; what DuckDB says of data and of SQL that a user wrote is one line, :class:`DataError`."""
+    """Execute; what DuckDB says of data and of SQL that a user wrote is one line, :class:`DataError`.
+
+    A full disk is the OSError that it would be elsewhere.
+    """
     import duckdb
 
     try:
@@ -214,6 +221,8 @@ def run(connection: "duckdb.DuckDBPyConnection", sql: str, where: str) -> "duckd
     except duckdb.OutOfMemoryException as error:
         raise DataError(f"{where}: more memory is needed than --memory allows: {_first_line(error)}") from None
     except duckdb.Error as error:
+        if "No space left on device" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
         raise DataError(f"{where}: {_first_line(error)}") from None
 
 

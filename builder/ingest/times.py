@@ -12,6 +12,7 @@ from pragmatiq_triton.time_range import NANOSECONDS
 if TYPE_CHECKING:
     import duckdb
 
+_WORDS = {"ymd": "year, month, day", "dmy": "day, month, year", "mdy": "month, day, year"}
 ORDERS = {"ymd": ("%Y", "%m", "%d"), "dmy": ("%d", "%m", "%Y"), "mdy": ("%m", "%d", "%Y")}
 _SEPARATORS = ("/", "-", ".", " ", "")
 _NAMED = {
@@ -74,7 +75,9 @@ def time_reader(
         return TimeReader("timezone('UTC', {0})", "timestamps with a zone", {})
     if kind.startswith("TIMESTAMP") or kind == "DATE":
         what = "dates" if kind == "DATE" else "timestamps"
-        return _local("CAST({0} AS TIMESTAMP)", what, {}, time.zone)
+        # A cast would round nanoseconds up.
+        sql = "make_timestamp(epoch_ns({0}) // 1000)" if kind == "TIMESTAMP_NS" else "CAST({0} AS TIMESTAMP)"
+        return _local(sql, what, {}, time.zone)
     if _is_number(kind):
         return _of_numbers(connection, table, column, time, where)
     if kind != "VARCHAR":
@@ -113,29 +116,30 @@ def _found(
             f"{where}: {time.column}: no time could be read, such as {sample[0]!r}; add format: and a strptime format"
         )
     fitting = {reader.setting["format"]: reader for reader, n in zip(readers, n_read, strict=True) if n == best}
-    if {"dmy", "mdy"} <= fitting.keys():
-        return fitting[_day_or_month(connection, table, column, fitting, f"{where}: {time.column}")]
-    return next(iter(fitting.values()))
+    if "iso" in fitting:
+        return fitting["iso"]
+    return fitting[_order_of(connection, table, column, fitting, f"{where}: {time.column}")]
 
 
-def _day_or_month(
+def _order_of(
     connection: "duckdb.DuckDBPyConnection", table: str, column: str, fitting: dict[str, TimeReader], where: str
 ) -> str:
-    """``dmy`` or ``mdy``: the one that reads more of the whole column; either if all values mean the same in both."""
-    dmy, mdy = (fitting[name].narrow.replace("{0}", column) for name in ("dmy", "mdy"))
-    row = run(
-        connection,
-        f"SELECT count({dmy}), count({mdy}), min({column}) FILTER ({dmy} <> {mdy}) FROM {table}",
-        where,
-    ).fetchone()
-    assert row
-    n_dmy, n_mdy, doubtful = row
-    if n_dmy == n_mdy and doubtful is not None:
+    """Of several orders that read a sample, the one that reads most of the column; any, if they mean the same."""
+    if len(fitting) == 1:
+        return next(iter(fitting))
+    moments = {name: reader.narrow.replace("{0}", column) for name, reader in fitting.items()}
+    counts = ", ".join(f"count({moment})" for moment in moments.values())
+    n_read = run(connection, f"SELECT {counts} FROM {table}", where).fetchone()
+    assert n_read
+    best = [name for name, n in zip(moments, n_read, strict=True) if n == max(n_read)]
+    differ = " OR ".join(f"{moments[best[0]]} <> {moments[name]}" for name in best[1:]) or "false"
+    row = run(connection, f"SELECT min({column}) FROM {table} WHERE {differ}", where).fetchone()
+    if row and row[0] is not None:
         raise ConfigError(
-            f"{where}: {doubtful!r} may be day and month or month and day, and no other value tells; add format: dmy "
-            "or format: mdy"
+            f"{where}: {row[0]!r} may be {' or '.join(_WORDS[name] for name in best)}, and no other value tells; add "
+            f"{' or '.join(f'format: {name}' for name in best)}"
         )
-    return "dmy" if n_dmy >= n_mdy else "mdy"
+    return best[0]
 
 
 def _sample(table: str, column: str) -> str:
@@ -187,7 +191,9 @@ def _iso(connection: "duckdb.DuckDBPyConnection", table: str, column: str, zone:
     row = run(
         connection, f"SELECT count(*) FILTER (regexp_matches({column}, {text(_OFFSET)})) FROM {table}", where
     ).fetchone()
-    local = _local("TRY_CAST({0} AS TIMESTAMP)", "iso", {"format": "iso"}, zone)
+    # DuckDB takes 28-02-25 for a day of the year 28.
+    dated = "CASE WHEN regexp_matches({0}, '^ *[0-9]{4}-') THEN TRY_CAST({0} AS TIMESTAMP) END"
+    local = _local(dated, "iso", {"format": "iso"}, zone)
     if not row or not row[0]:
         return local
     has_offset = f"regexp_matches({{0}}, {text(_OFFSET)})"

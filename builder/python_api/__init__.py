@@ -1,6 +1,6 @@
 """What ``import pragmatiq_triton as pt`` offers: a model to load, and the commands as functions."""
 
-from builder.python_api.commands import evaluate, export, finetune, predict, pretrain, synth, tokenize, validate
+from builder.python_api.commands import evaluate, export, finetune, ingest, predict, pretrain, synth, tokenize, validate
 from builder.python_api.model import Model, load
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "evaluate",
     "export",
     "finetune",
+    "ingest",
     "load",
     "predict",
     "pretrain",

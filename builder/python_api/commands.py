@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from builder.dataset.tokenize import TokenizeSummary
     from builder.evaluation import Evaluation
     from builder.heads import Head
+    from builder.ingest import IngestReport
     from builder.predict import Predicted
     from builder.synth.generate import SynthSummary
     from builder.validation.report import ValidationReport
@@ -36,6 +37,36 @@ def synth(out: StrPath, *, users: int = 2000, seed: int = 0, progress: bool = Tr
 
     with _shown(progress) as shown:
         return generate(Path(out), users, seed, shown)
+
+
+def ingest(
+    settings: StrPath,
+    out: StrPath,
+    *,
+    rejected: StrPath | None = None,
+    memory: str | None = None,
+    threads: int | None = None,
+    progress: bool = True,
+) -> "IngestReport":
+    """Make a raw data folder ``out`` of the tables that the YAML file ``settings`` names.
+
+    Raises :class:`ConfigError` for settings that do not fit the tables, and
+    :class:`~builder.ingest.LimitsExceededError`, whose ``report`` has the counts, where more rows are bad than they
+    allow. ``memory``: most of it for sorting and joining, such as "2GB".
+
+    Example:
+        >>> import pragmatiq_triton as pt
+        >>> _ = (folder / "cards.csv").write_text("customer,at,amount\\nc1,2026-01-31 09:30,12.50\\n")
+        >>> _ = (folder / "ingest.yaml").write_text(
+        ...     "events: [{table: cards.csv, source: card, user: customer, time: at, fields: [amount]}]"
+        ... )
+        >>> pt.ingest(folder / "ingest.yaml", folder / "raw", progress=False).events
+        1
+    """
+    from builder.ingest import ingest as run
+
+    with _shown(progress) as shown:
+        return run(Path(settings), Path(out), rejected=_path(rejected), memory=memory, threads=threads, progress=shown)
 
 
 def validate(

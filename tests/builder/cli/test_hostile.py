@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
 
 from builder.cli.app import app, main
 from builder.dataset.tokenize import tokenize
@@ -31,15 +32,26 @@ from tests.builder.export.heads_case import linear_head, run_with
 from tests.builder.raw.layouts import base, put, write_tables
 from tests.conftest import UPSTREAM
 
-COMMANDS = {
-    command.name or command.callback.__name__: command.callback
-    for command in app.registered_commands
-    if command.callback
-}
+
+def commands(app: typer.Typer, before: str = "") -> dict[str, Callable[..., Any]]:
+    """Every command by its words: ``info``, ``ingest run``."""
+    found = {
+        f"{before}{command.name or command.callback.__name__}": command.callback
+        for command in app.registered_commands
+        if command.callback
+    }
+    for group in app.registered_groups:
+        if group.typer_instance:
+            found |= commands(group.typer_instance, f"{before}{group.name} ")
+    return found
+
+
+COMMANDS = commands(app)
 DOCUMENTED = {0, 1, 2, 3, 4, 5, 6}
 
 LINES: dict[str, tuple[str, ...]] = {
     "synth": ("--out OUT --users 2",),
+    "ingest run": ("INGEST --out OUT --rejected REJECTED",),
     "validate": ("RAW --tokenizer-dir TOKENIZER",),
     "records": ("RAW --out OUT --tokenizer-dir TOKENIZER",),
     "tokenize": (
@@ -136,10 +148,15 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     export_repository(run, folder / "repository")
     write_records(folder / "raw", folder / "records.jsonl", 3)
     (folder / "config.yaml").write_text("{}\n", encoding="utf-8")
+    (folder / "ingest.yaml").write_text(
+        f"events: [{{table: {folder}/raw/events.parquet, source: card, user: user_id, time: ts, fields: [fields]}}]",
+        encoding="utf-8",
+    )
     (folder / "model").mkdir()
     (folder / "model" / "config.json").write_text("{}", encoding="utf-8")
     return {
         "RAW": folder / "raw",
+        "INGEST": folder / "ingest.yaml",
         "TOK": folder / "tok",
         "RUN": folder / "run",
         "TOKENIZER": run.path / "tokenizer",
@@ -171,7 +188,7 @@ def run(
     def run(command: str, line: str, **places: Path) -> Ended:
         paths = {**good, **{name: tmp_path / name.lower() for name in WRITTEN}, **places}
         words = [re.sub(r"\b[A-Z]{3,}\b", lambda at: str(paths[at[0]]), word) for word in line.split()]
-        monkeypatch.setattr(sys, "argv", ["pragmatiq", command, *words])
+        monkeypatch.setattr(sys, "argv", ["pragmatiq", *command.split(), *words])
         code: object = 0
         try:
             main()
