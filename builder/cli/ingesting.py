@@ -8,8 +8,9 @@ import typer
 from typer.core import TyperGroup
 
 from builder.cli.aligned import print_aligned
-from builder.cli.console import RichProgress, stdout, to_json
+from builder.cli.console import RichProgress, show, stdout, to_json
 from builder.cli.options import Json
+from pragmatiq_triton.errors import ConfigError
 
 if TYPE_CHECKING:
     from builder.ingest import IngestReport
@@ -36,6 +37,7 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     group = typer.Typer(cls=_DefaultGroup, help=HELP, no_args_is_help=True)
     group.command("run")(run)
+    group.command("init")(init)
     app.add_typer(group, name="ingest")
 
 
@@ -83,6 +85,68 @@ def run(
         _show(error.report, f"Not written: {out}", json)
         raise
     _show(report, f"Raw data in {out}", json)
+
+
+def init(
+    tables: Annotated[
+        list[str],
+        typer.Argument(help='Tables: files, folders of parts, or patterns in quotes such as "loans/*.parquet".'),
+    ],
+    out: Annotated[Path, typer.Option(help="YAML file to write.", dir_okay=False)] = Path("ingest.yaml"),
+    zone: Annotated[
+        str | None,
+        typer.Option(help="Zone of times that say none, such as Europe/London; without it UTC.", metavar="NAME"),
+    ] = None,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Ask about each table, with the guess as the default; needs a terminal.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    json: Json = False,
+) -> None:
+    """Look at tables, and write the settings of ingest with guesses: customers, times, fields, labels.
+
+    Each guess has a comment with what speaks for it; what could not be told says CHECK. Columns that look like personal
+    data (names, e-mail addresses, numbers of cards) and columns that tell nothing are left out, and named. The guesses
+    come from names and values, and from what several tables share: name all of them at once.
+    """
+    from builder.ingest.draft import draft_settings
+
+    if ask and not sys.stdin.isatty():
+        raise ConfigError("--ask needs a terminal; leave it out, and edit the file")
+    questions = _asked if ask else None
+    with RichProgress() as progress:
+        guesses = draft_settings(tables, out, zone=zone, overwrite=overwrite, ask=questions, progress=progress)
+    values = {
+        guess.facts.pattern: {
+            "kind": guess.kind,
+            "user": guess.user,
+            "time": guess.time,
+            "label": guess.label,
+            "event_id": guess.event_id,
+            "fields": guess.fields,
+            "left_out": guess.left_out,
+        }
+        for guess in guesses
+    }
+    if json:
+        show("", {"out": str(out), "tables": values}, json)
+        return
+    stdout.print(f"Guesses in {out}", style="italic", soft_wrap=True)
+    for guess in guesses:
+        of = ", ".join(part for part in (f"customer {guess.user}", guess.time and f"moment {guess.time}",
+                                         guess.label and f"label {guess.label}") if part)  # fmt: skip
+        stdout.print(f"{guess.facts.pattern}: {guess.kind}; {of}; {len(guess.fields)} fields", soft_wrap=True)
+        for name, reason in guess.left_out.items():
+            stdout.print(f"    left out: {name}, {reason}", style="yellow", soft_wrap=True)
+    n_checks = sum("CHECK" in line for line in out.read_text(encoding="utf-8").splitlines()[2:])
+    stdout.print(f"read it, then: pragmatiq ingest {out} --out raw; {n_checks} lines say CHECK", soft_wrap=True)
+
+
+def _asked(question: str, default: str, choices: list[str]) -> str:
+    stdout.print(f"{question} ({', '.join(choices)})", soft_wrap=True)
+    while (answer := str(typer.prompt("", default=default))) not in choices:
+        stdout.print(f"{answer!r} is not among them", style="yellow")
+    return answer
 
 
 def _show(report: "IngestReport", title: str, json: bool) -> None:

@@ -1,11 +1,10 @@
 """The whole way: tables are loaded, mapped, rid of bad rows and duplicates, sorted and written; and it is all told."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builder.ingest.database import connected
 from builder.ingest.duplicates import LeftOut, find_duplicates, keep_newest, leave_out_unknown
 from builder.ingest.load import AnyTable, load_table
 from builder.ingest.mapping import Mapped, columns_of, map_table
@@ -33,8 +32,7 @@ from builder.ingest.write import keep_customers, write_events, write_labels, wri
 from builder.progress import Progress, Silent
 from builder.replacing import replaced_folder
 from builder.writing import write_file
-from pragmatiq_triton.cpus import usable_cpus
-from pragmatiq_triton.errors import ConfigError, MissingDependencyError
+from pragmatiq_triton.errors import ConfigError
 
 if TYPE_CHECKING:
     import duckdb
@@ -79,7 +77,7 @@ def ingest(
     with replaced_folder(out, "raw data folder", _require_ours, progress=progress) as new:
         work = new / _WORK
         (work / "utf8").mkdir(parents=True)
-        with _database(work, memory, threads) as connection:
+        with connected(work, memory, threads) as connection:
             opener = Opener(connection, settings_file.absolute().parent, work / "utf8")
             line = _Line(connection, opener, settings, new, progress)
             report = line.run()
@@ -202,26 +200,6 @@ class _Line:
     def _label_numbers(self, file: Path) -> list[int]:
         select = f"SELECT count(*), coalesce(sum(label), 0) FROM read_parquet({text(str(file))})"
         return [int(n) for n in run(self._connection, select, file.name).fetchall()[0]]
-
-
-@contextmanager
-def _database(work: Path, memory: str | None, threads: int | None) -> Iterator["duckdb.DuckDBPyConnection"]:
-    """A database in a file of ``work``, so that what does not fit into memory has a place."""
-    try:
-        import duckdb
-    except ModuleNotFoundError:
-        raise MissingDependencyError('ingest needs DuckDB; run: pip install "pragmatiq-triton[train]"') from None
-    options: dict[str, Any] = {"threads": threads or usable_cpus(), "temp_directory": str(work / "spilled")}
-    if memory is not None:
-        options["memory_limit"] = memory
-    try:
-        connection = duckdb.connect(str(work / "ingest.duckdb"), config=options)
-    except duckdb.Error as error:
-        raise ConfigError(f"--memory {memory}: {str(error).splitlines()[0]}; expected a size such as 2GB") from None
-    with connection:
-        # Sessions of the machine's own zone would read the same table in another way.
-        connection.execute("SET TimeZone = 'UTC'")
-        yield connection
 
 
 def _require_ours(folder: Path) -> None:

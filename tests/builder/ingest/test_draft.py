@@ -1,0 +1,259 @@
+"""``ingest init``: guesses for tables that nobody described, and settings that run as they were written."""
+
+import csv
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from builder.ingest import ingest
+from builder.ingest.draft import draft_settings
+from builder.synth import generate
+from builder.validation import validate
+from pragmatiq_triton.errors import ConfigError, DataError
+
+
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("synthetic")
+    generate(folder, 60, 0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory: pytest.TempPathFactory, synthetic: Path) -> Path:
+    """The synthetic customers as a bank's exports: three tables in three dialects, with names of its own."""
+    folder = tmp_path_factory.mktemp("flat")
+    events = pq.read_table(synthetic / "events.parquet").to_pylist()
+    payments = [row | dict(row["fields"]) for row in events if row["source"] == "transaction"]
+    with gzip.open(folder / "card_payments.csv.gz", "wt", encoding="cp1252", errors="replace", newline="") as file:
+        writer = csv.writer(file, delimiter=";")
+        writer.writerow(["payment_no", "kunde_id", "booked_at", "value_date", "amount_gbp", "merchant_name", "mcc",
+                         "currency", "customer_email"])  # fmt: skip
+        for number, row in enumerate(payments):
+            amount = f"{float(row['amount']):,.2f}".translate(str.maketrans(",.", ".,"))
+            writer.writerow([f"P{number:08}", row["user_id"], row["ts"].strftime("%d.%m.%Y %H:%M:%S"),
+                             row["ts"].strftime("%d.%m.%Y"), amount, row.get("merchant"), row.get("mcc"), "GBP",
+                             f"{row['user_id']}@example.com"])  # fmt: skip
+    others = [row for row in events if row["source"] == "app"]
+    pq.write_table(
+        pa.table(
+            {
+                "cust_no": [row["user_id"] for row in others],
+                "event_epoch": [int(row["ts"].timestamp() * 1000) for row in others],
+                "screen": [dict(row["fields"]).get("screen") or "none" for row in others],
+                "seconds": np.random.default_rng(0).uniform(0, 60, len(others)),
+            }
+        ),
+        folder / "app_events.parquet",
+    )
+    with (folder / "customers.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["customer_id", "first_name", "last_name", "snapshot_date", "account_opened", "age_band"])
+        for row in pq.read_table(synthetic / "profiles.parquet").to_pylist():
+            writer.writerow([row["user_id"], "Ann", "Smith", "2025-02-01", row["lifelong"][0]["ts"].date(),
+                             dict(row["attributes"])["age_band"]])  # fmt: skip
+    with (folder / "defaults.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["customer_id", "decision_date", "defaulted"])
+        for row in pq.read_table(synthetic / "labels" / "default_12m.parquet").to_pylist():
+            writer.writerow([row["user_id"], row["eval_ts"].date(), "yes" if row["label"] else "no"])
+    with (folder / "chargebacks.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["customer_id", "event_epoch", "chargeback"])
+        for row in others[::7]:
+            writer.writerow([row["user_id"], int(row["ts"].timestamp() * 1000), int(row["ts"].second % 2)])
+    return folder
+
+
+FLAT = ["card_payments.csv.gz", "app_events.parquet", "customers.csv", "defaults.csv", "chargebacks.csv"]
+
+
+def draft(folder: Path, tables: list[str], monkeypatch: pytest.MonkeyPatch, out: Path, **options) -> dict:
+    monkeypatch.chdir(folder)
+    draft_settings(tables, out, **options)
+    return yaml.safe_load(out.read_text(encoding="utf-8"))
+
+
+def test_the_columns_of_flat_exports_are_told(flat, monkeypatch, tmp_path):
+    found = draft(flat, FLAT, monkeypatch, flat / "ingest.yaml", zone="Europe/London", overwrite=True)
+    cards, app = found["events"]
+    assert cards == {
+        "table": "card_payments.csv.gz",
+        "user": "kunde_id",
+        "source": "card_payments",
+        "time": {"column": "booked_at", "format": "dmy", "zone": "Europe/London"},
+        "event_id": "payment_no",
+        "fields": {
+            "amount_gbp": {"column": "amount_gbp", "decimal": ",", "thousands": "."},
+            "merchant_name": "merchant_name",
+            "mcc": "mcc",
+        },
+    }
+    assert app == {
+        "table": "app_events.parquet",
+        "user": "cust_no",
+        "source": "app_events",
+        "time": {"column": "event_epoch", "unit": "ms"},
+        "fields": {"screen": "screen", "seconds": "seconds"},
+    }
+    assert found["profiles"] == {
+        "table": "customers.csv",
+        "user": "customer_id",
+        "as_of": {"column": "snapshot_date", "format": "iso", "zone": "Europe/London"},
+        "lifelong": {"account_opened": {"column": "account_opened", "format": "iso", "zone": "Europe/London"}},
+        "attributes": {"age_band": "age_band"},
+    }
+    assert found["labels"]["defaulted"]["at"]["column"] == "decision_date"
+    assert found["labels"]["chargeback"]["event_time"] == {"column": "event_epoch", "unit": "ms"}
+    written = (flat / "ingest.yaml").read_text(encoding="utf-8")
+    for left_out in (
+        "# left out: customer_email, looks like personal data, by its name",
+        "# left out: currency, always 'GBP'",
+        "# left out: value_date, a further moment; as a field it would be a text",
+        "# left out: first_name, looks like the names of people",
+    ):
+        assert left_out in written
+    assert "CHECK" not in "\n".join(written.splitlines()[2:])
+
+
+def test_what_was_written_runs_as_it_is(flat, monkeypatch, tmp_path):
+    draft(flat, FLAT, monkeypatch, flat / "ingest.yaml", overwrite=True)
+    report = ingest(flat / "ingest.yaml", tmp_path / "raw")
+    assert report.rejected == 0
+    assert report.customers_without_profile == 0
+    assert report.events == sum(table.read for table in report.tables[:2])
+    assert validate(tmp_path / "raw").ok
+
+
+SHARED = Path(__file__).parents[4] / "shared" / "data"
+"""Data sets that may lie beside a checkout."""
+DATA_SETS = ["synthetic", *(path.name for path in sorted(SHARED.glob("*")))]
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_raw_data_are_told_too(synthetic, monkeypatch, tmp_path, name):
+    folder = synthetic if name == "synthetic" else SHARED / name
+    labels = sorted(path.name for path in (folder / "labels").glob("*.parquet"))
+    tables = ["events.parquet", "profiles.parquet", *(f"labels/{label}" for label in labels)]
+    found = draft(folder, tables, monkeypatch, tmp_path / "ingest.yaml")
+    (events,) = found["events"]
+    assert (events["user"], events["time"], events["source"]) == ("user_id", "ts", {"column": "source"})
+    assert events["fields"] == {"*": "fields"}
+    profiles = found["profiles"]
+    assert (profiles["user"], profiles["as_of"]) == ("user_id", "as_of")
+    assert (profiles["attributes"], profiles["lifelong"]) == ({"*": "attributes"}, {"*": "lifelong"})
+    for label in labels:
+        task = found["labels"][label.removesuffix(".parquet")]
+        names = pq.read_schema(folder / "labels" / label).names
+        if "label" not in names:
+            continue
+        assert (task["user"], task["label"]) == ("user_id", "label")
+        if "eval_ts" in names:
+            assert task["at"] == "eval_ts"
+        elif "ts" in names:
+            assert task["event_time"] == "ts"
+
+
+def test_raw_data_become_the_same_raw_data(synthetic, monkeypatch, tmp_path):
+    tables = ["events.parquet", "profiles.parquet", "labels/fraud.parquet"]
+    draft(synthetic, tables, monkeypatch, tmp_path / "ingest.yaml")
+    ingest(tmp_path / "ingest.yaml", tmp_path / "raw")
+    for name in tables:
+        first, second = (pq.read_table(folder / name) for folder in (synthetic, tmp_path / "raw"))
+        keys = [(key, "ascending") for key in ("user_id", "ts", "as_of") if key in first.column_names]
+        assert [_plain(row) for row in second.sort_by(keys).to_pylist()] == [
+            _plain(row) for row in first.sort_by(keys).to_pylist()
+        ]
+
+
+def _plain(row):
+    return {name: sorted(value) if name in ("fields", "attributes") else value for name, value in row.items()}
+
+
+def write_people(folder: Path, column: str, values: list[str]) -> None:
+    rows = "".join(f"c{at % 30},2025-01-{at % 28 + 1:02} 10:00,{value}\n" for at, value in enumerate(values))
+    (folder / "cards.csv").write_text(f"customer,at,{column}\n{rows}", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "reason"),
+    [
+        ("contact", [f"p{at}@bank.example" for at in range(60)], "e-mail addresses"),
+        ("target_iban", ["GB29NWBK60161331926819"] * 60, "personal data, by its name"),
+        ("ref", ["GB29 NWBK 6016 1331 9268 19", "DE89370400440532013000"] * 30, "IBANs"),
+        ("token", ["4111111111111111", "5500 0000 0000 0004"] * 30, "numbers of cards"),
+        ("call", [f"+44 20 7946 {at:04}" for at in range(60)], "phone numbers"),
+        ("customerSurname", ["Smith"] * 60, "personal data, by its name"),
+        ("holder_name", ["A Smith", "B Jones"] * 30, "names of people"),
+    ],
+)
+def test_personal_data_are_left_out_by_name(monkeypatch, tmp_path, column, values, reason):
+    write_people(tmp_path, column, values)
+    found = draft(tmp_path, ["cards.csv"], monkeypatch, tmp_path / "ingest.yaml")
+    assert found["events"][0]["fields"] == {}
+    written = (tmp_path / "ingest.yaml").read_text(encoding="utf-8")
+    assert f"# left out: {column}, looks like" in written
+    assert reason in written
+
+
+@pytest.mark.parametrize("column", ["merchant_name", "name", "shop", "mailing", "panel"])
+def test_names_of_things_are_no_personal_data(monkeypatch, tmp_path, column):
+    write_people(tmp_path, column, ["Corner Shop", "Mill"] * 30)
+    found = draft(tmp_path, ["cards.csv"], monkeypatch, tmp_path / "ingest.yaml")
+    assert found["events"][0]["fields"] == {column: column}
+
+
+def test_what_cannot_be_told_says_check(monkeypatch, tmp_path):
+    rows = "".join(f"c{at % 5},{at % 11 + 1:02}/{at % 12 + 1:02}/2025 10:00,{at}.5\n" for at in range(60))
+    (tmp_path / "cards.csv").write_text(f"customer,at,amount\n{rows}", encoding="utf-8")
+    found = draft(tmp_path, ["cards.csv"], monkeypatch, tmp_path / "ingest.yaml")
+    assert found["events"][0]["time"] == {"column": "at", "format": "dmy"}
+    written = (tmp_path / "ingest.yaml").read_text(encoding="utf-8")
+    assert "# CHECK: may be day and month (dmy) or month and day (mdy), and no value tells" in written
+    assert "# CHECK: at says no zone, and is read as UTC" in written
+
+
+def test_a_customer_that_cannot_be_told_is_refused_until_it_is_named(monkeypatch, tmp_path):
+    rows = "".join(f"x{at % 5},2025-01-01 10:00:{at:02},{at}.5\n" for at in range(60))
+    (tmp_path / "cards.csv").write_text(f"who,at,amount\n{rows}", encoding="utf-8")
+    found = draft(tmp_path, ["cards.csv"], monkeypatch, tmp_path / "ingest.yaml")
+    assert found["events"][0]["user"] == "???"
+    with pytest.raises(ConfigError, match=r"cards.csv has no column '\?\?\?'; it has: who, at, amount"):
+        ingest(tmp_path / "ingest.yaml", tmp_path / "raw")
+
+
+def test_tables_without_events(monkeypatch, tmp_path):
+    (tmp_path / "people.csv").write_text("customer,age\nc1,40\nc2,50\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"people.csv: no table looks like events"):
+        draft(tmp_path, ["people.csv"], monkeypatch, tmp_path / "ingest.yaml")
+
+
+def test_answers_win_over_guesses(monkeypatch, tmp_path):
+    rows = "".join(f"x{at % 5},2025-01-01 10:00:{at:02},{at}.5\n" for at in range(60))
+    (tmp_path / "cards.csv").write_text(f"who,at,amount\n{rows}", encoding="utf-8")
+    asked = []
+
+    def answer(question, default, choices):
+        asked.append((question.split(": ")[1], default, choices))
+        return {"what is a row?": "events", "which column is the customer?": "who"}.get(asked[-1][0], default)
+
+    found = draft(tmp_path, ["cards.csv"], monkeypatch, tmp_path / "ingest.yaml", ask=answer)
+    assert (found["events"][0]["user"], found["events"][0]["time"]["column"]) == ("who", "at")
+    assert asked[1] == ("which column is the customer?", "???", ["who", "at", "amount"])
+
+
+def test_a_file_that_is_there_stays(monkeypatch, tmp_path):
+    (tmp_path / "ingest.yaml").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match="exists already; --overwrite replaces it"):
+        draft(tmp_path, ["cards.csv"], monkeypatch, tmp_path / "ingest.yaml")
+    with pytest.raises(ConfigError, match="there is no file or folder"):
+        draft(tmp_path, ["cards.csv"], monkeypatch, tmp_path / "ingest.yaml", overwrite=True)
+    (tmp_path / "cards.csv").write_text("customer,at\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"cards\.csv: has no rows"):
+        draft(tmp_path, ["cards.csv"], monkeypatch, tmp_path / "ingest.yaml", overwrite=True)
+    assert (tmp_path / "ingest.yaml").read_text(encoding="utf-8") == "mine"
