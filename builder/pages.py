@@ -1,4 +1,4 @@
-"""Pages made from templates that lie beside the module that fills them."""
+"""Pages made from templates that lie beside the module that fills them, in one style (``page.css``)."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,5 +12,9 @@ def page_environment(folder: Path, **options: Any) -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(
-        loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
+        loader=FileSystemLoader([folder, Path(__file__).parent]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        **options,
     )

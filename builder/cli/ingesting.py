@@ -56,6 +56,12 @@ def run(
             dir_okay=False,
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="HTML page to write with all counts, fields and plots; an older one is replaced.", dir_okay=False
+        ),
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(
@@ -80,11 +86,11 @@ def run(
 
     try:
         with RichProgress() as progress:
-            report = ingest(settings, out, rejected=rejected, memory=memory, threads=threads, progress=progress)
+            found = ingest(settings, out, rejected=rejected, memory=memory, threads=threads, progress=progress)
     except LimitsExceededError as error:
-        _show(error.report, f"Not written: {out}", json)
+        _show(error.report, f"Not written: {out}", report, json)
         raise
-    _show(report, f"Raw data in {out}", json)
+    _show(found, f"Raw data in {out}", report, json)
 
 
 def init(
@@ -149,9 +155,13 @@ def _asked(question: str, default: str, choices: list[str]) -> str:
     return answer
 
 
-def _show(report: "IngestReport", title: str, json: bool) -> None:
+def _show(report: "IngestReport", title: str, page: Path | None, json: bool) -> None:
     import msgspec
 
+    if page is not None:
+        from builder.ingest.page import write_page
+
+        write_page(report, page, title)
     if json:
         sys.stdout.write(to_json(msgspec.to_builtins(report, str_keys=True)) + "\n")
         return

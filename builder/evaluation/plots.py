@@ -1,16 +1,11 @@
-"""An evaluation's plots as SVG for the body of an HTML page.
+"""An evaluation's plots as SVG for the body of an HTML page."""
 
-Lines and text take the page's colour and font, so the same drawing works on light and dark; nothing of the machine or
-the moment is in it.
-"""
-
-import io
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from builder.drawing import INK, Plot, as_svg
 from builder.evaluation.metrics import METRICS
 from builder.evaluation.result import Evaluation
 from builder.evaluation.wording import in_words
@@ -24,7 +19,6 @@ if TYPE_CHECKING:
 COLOURS = ("#2481c4", "#d55e00", "#009e73", "#b5659c", "#8a8a00")
 """After Okabe and Ito: told apart with any colour vision, legible on white and on near-black."""
 DASHES = ("", "6 3", "2 2", "8 3 2 3", "4 4")
-_INK = "#010203"  # stands for currentColor, which matplotlib cannot write
 
 
 class Style(NamedTuple):
@@ -33,15 +27,6 @@ class Style(NamedTuple):
     colour: str
     dashes: str
     width: float
-
-
-class Plot(NamedTuple):
-    """``svg`` markup, its title, a note for the reader and, for who cannot see it, what it shows."""
-
-    title: str
-    note: str
-    description: str
-    svg: str
 
 
 def styles(evaluation: Evaluation) -> dict[str, Style]:
@@ -89,37 +74,7 @@ def _told(evaluation: Evaluation, metric: str) -> str:
 
 
 def _svg(draw: "Draw", evaluation: Evaluation, salt: str) -> str:
-    from matplotlib import style
-    from matplotlib.figure import Figure
-
-    settings: dict[str, Any] = {
-        "svg.hashsalt": salt,
-        "svg.fonttype": "none",
-        "text.parse_math": False,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.axisbelow": True,
-        "font.sans-serif": ["DejaVu Sans"],
-        "font.size": 10,
-        "grid.alpha": 0.15,
-        **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "grid.color"), _INK),
-        **dict.fromkeys(("xtick.color", "ytick.color"), _INK),
-    }
-    out = io.StringIO()
-    with style.context(["default", settings]):
-        figure = Figure(figsize=(4.6, 3.7), layout="constrained")
-        draw(figure, evaluation)
-        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(out, format="svg", transparent=True, metadata=metadata)
-    return _inline(out.getvalue())
-
-
-def _inline(document: str) -> str:
-    """An SVG document as an element: no prologue, namespaces, or ids that nothing points at; ink is the page's."""
-    svg = document[document.index("<svg") :]
-    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
-    svg = re.sub(r' id="([^"]*)"', lambda match: match[0] if f"#{match[1]}" in svg else "", svg)
-    return svg.replace(_INK, "currentColor").strip()
+    return as_svg(lambda figure: draw(figure, evaluation), salt)
 
 
 def _unit_axes(figure: "Figure", x: str, y: str) -> "Axes":
@@ -136,7 +91,7 @@ def _line(style: Style) -> dict[str, Any]:
 
 def _roc(figure: "Figure", evaluation: Evaluation) -> None:
     axes = _unit_axes(figure, "False positive rate", "True positive rate")
-    axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, alpha=0.5)
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, alpha=0.5)
     for name, style in reversed(styles(evaluation).items()):
         curve = evaluation.curves[name].roc
         axes.plot(curve.x, curve.y, **_line(style))
@@ -145,7 +100,7 @@ def _roc(figure: "Figure", evaluation: Evaluation) -> None:
 def _precision_recall(figure: "Figure", evaluation: Evaluation) -> None:
     axes = _unit_axes(figure, "Recall", "Precision")
     test = evaluation.splits["test"]
-    axes.axhline(test.positives / test.rows, color=_INK, linewidth=0.8, alpha=0.5)
+    axes.axhline(test.positives / test.rows, color=INK, linewidth=0.8, alpha=0.5)
     for name, style in reversed(styles(evaluation).items()):
         curve = evaluation.curves[name].precision_recall
         axes.plot(curve.x, curve.y, drawstyle="steps-pre", **_line(style))
@@ -163,7 +118,7 @@ def _reliability(figure: "Figure", evaluation: Evaluation) -> None:
     axes.set(xlim=(0, top), ylim=(0, top))
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.plot([0, top], [0, top], color=_INK, linewidth=0.8, alpha=0.5)
+    axes.plot([0, top], [0, top], color=INK, linewidth=0.8, alpha=0.5)
     for name, style in reversed(styles(evaluation).items()):
         bins = found[name]
         axes.vlines(bins.predicted, bins.low, bins.high, color=style.colour, linewidth=style.width / 2, alpha=0.6)
@@ -176,7 +131,7 @@ def _histograms(figure: "Figure", evaluation: Evaluation) -> None:
     names = styles(evaluation)
     for axes, name in zip(figure.subplots(len(names), squeeze=False)[:, 0], names, strict=True):
         shares = evaluation.curves[name].histogram
-        axes.stairs(shares.negatives, shares.edges, fill=True, color=_INK, alpha=0.22)
+        axes.stairs(shares.negatives, shares.edges, fill=True, color=INK, alpha=0.22)
         axes.stairs(shares.positives, shares.edges, color=names[name].colour, linewidth=1.6)
         if shares.log:
             axes.set_xscale("log")

@@ -57,7 +57,7 @@ def draft_settings(
         ConfigError: a file that is there, a table that is not, or no table with events.
         DataError: a table that cannot be read.
     """
-    if out.exists() and not overwrite:
+    if (out.exists() or out.is_symlink()) and not overwrite:
         raise ConfigError(f"{out}: exists already; --overwrite replaces it, --out FILE keeps both")
     with _opener() as (connection, opener):
         facts = []

@@ -1,0 +1,49 @@
+"""``pragmatiq ingest`` on the command line: what it prints, and how it ends."""
+
+import json
+
+from typer.testing import CliRunner
+
+from builder.cli.app import app
+
+ROWS = "customer,at,amount\n" + "".join(f"c{at % 7},2025-01-{at % 27 + 1:02} 10:00:00,{at}.5\n" for at in range(200))
+
+
+def pragmatiq(*words: object):
+    return CliRunner().invoke(app, ["ingest", *map(str, words)], catch_exceptions=True)
+
+
+def test_from_a_table_to_raw_data(tmp_path, monkeypatch):
+    (tmp_path / "cards.csv").write_text(ROWS + "c1,never,2\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    drafted = pragmatiq("init", "cards.csv")
+    assert drafted.exit_code == 0, drafted.output
+    assert "cards.csv: events; customer customer, moment at; 1 fields" in drafted.output
+    done = pragmatiq("ingest.yaml", "--out", "raw", "--report", "report.html")
+    assert done.exit_code == 0, done.output
+    assert "events[0]  cards.csv: 201 read, 200 written" in done.output
+    assert "    1 time cannot be read as iso, as UTC (at)" in done.output
+    assert (tmp_path / "report.html").exists()
+    plain = pragmatiq("run", "ingest.yaml", "--out", "raw", "--json")
+    assert json.loads(plain.stdout)["tables"][0]["written"] == 200
+
+
+def test_over_a_limit_the_counts_are_shown_and_the_exit_code_is_3(tmp_path, monkeypatch):
+    (tmp_path / "cards.csv").write_text(ROWS + "c1,never,2\n" * 20, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    pragmatiq("init", "cards.csv")
+    done = pragmatiq("ingest.yaml", "--out", "raw")
+    assert done.exception is not None
+    assert getattr(done.exception, "exit_code", None) == 3
+    assert "Not written: raw" in done.output
+    assert "    20 time cannot be read as iso, as UTC (at)" in done.output
+    assert not (tmp_path / "raw").exists()
+
+
+def test_guesses_as_json(tmp_path, monkeypatch):
+    (tmp_path / "cards.csv").write_text(ROWS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    drafted = pragmatiq("init", "cards.csv", "--json", "--zone", "Europe/London")
+    found = json.loads(drafted.stdout)["tables"]["cards.csv"]
+    assert (found["kind"], found["user"], found["time"], found["fields"]) == ("events", "customer", "at", ["amount"])
+    assert pragmatiq("init", "cards.csv", "--ask", "--overwrite").exception is not None
