@@ -32,7 +32,7 @@ RUN_buildah = $(BUILDER)/bin/python -m bench.image.container $(if $(REPOSITORY),
 RUN_NEEDS_buildah := setup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-builder test-rest test-slow lint bench bench-predict bench-training bench-image micro quality lock image run-image clean
+.PHONY: help setup demo test test-builder test-rest test-slow lint bench bench-ingest bench-predict bench-training bench-image micro quality lock image run-image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ bench: setup ## Serving speed; ARGS="--vs-upstream" adds the upstream toolkit, s
 
 bench-training: setup ## Tokenizing and pre-training speed; ARGS="--vs-upstream" adds the upstream toolkit, side by side
 	$(BUILDER)/bin/python bench/training.py $(ARGS)
+
+bench-ingest: setup ## Speed and memory of ingest, beside the lines of pandas that do the same; ARGS="--help" lists the options
+	$(BUILDER)/bin/python -m bench.ingest $(ARGS)
 
 bench-predict: setup ## Speed of predict, beside a warm server asked for the same cold book; ARGS="--help" lists the options
 	$(BUILDER)/bin/python -m bench.predict $(ARGS)

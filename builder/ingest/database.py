@@ -34,4 +34,7 @@ def connected(work: Path, memory: str | None, threads: int | None) -> Iterator["
     with connection:
         # Sessions of the machine's own zone would read the same table in another way.
         connection.execute("SET TimeZone = 'UTC'")
+        # The file is thrown away.
+        connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        connection.execute("SET checkpoint_threshold = '1TB'")
         yield connection

@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.ingest.database import connected
-from builder.ingest.duplicates import LeftOut, find_duplicates, keep_newest, leave_out_unknown
+from builder.ingest.left_out import (
+    LeftOut,
+    find_bad,
+    leave_out_duplicates,
+    leave_out_older,
+    leave_out_unknown,
+)
 from builder.ingest.load import AnyTable, load_table
 from builder.ingest.mapping import Mapped, columns_of, map_table
 from builder.ingest.rejects import Rejects, require_ours
@@ -37,7 +43,6 @@ from pragmatiq_triton.errors import ConfigError
 if TYPE_CHECKING:
     import duckdb
 
-UNKNOWN = "unknown customer: no event has it"
 _WORK = ".work"
 _ROW_LOSSES = ("duplicate", "event_id again", "older profile", "unknown customer")
 
@@ -120,12 +125,12 @@ class _Line:
         for (where, table), (mapped, left_out) in zip(named[n_events:], read[n_events:], strict=True):
             self._progress.stage(f"Writing {where}", None)
             if isinstance(table, ProfileTable):
-                left_out = keep_newest(self._connection, mapped, left_out)
+                leave_out_older(self._connection, mapped, left_out)
                 self._tell(mapped, left_out)
                 write_profiles(self._connection, mapped, left_out, self._out / "profiles.parquet")
                 more |= self._profile_numbers()
             else:
-                left_out = leave_out_unknown(self._connection, mapped, left_out, "customers", UNKNOWN)
+                leave_out_unknown(self._connection, mapped, left_out, "customers")
                 self._tell(mapped, left_out)
                 task = where.removeprefix("labels.")
                 file = self._out / "labels" / f"{task}.parquet"
@@ -147,9 +152,10 @@ class _Line:
         self._progress.stage(f"Reading {where}: {table.table or 'query'}", None)
         loaded = load_table(self._connection, self._opener, table, columns_of(table), where, number)
         mapped = map_table(self._connection, table, loaded, self._settings.times, number)
-        # Of profiles the newest is kept anyway.
-        kept = table.duplicates == "keep"
-        return mapped, find_duplicates(self._connection, mapped, number, kept)
+        left_out = find_bad(self._connection, mapped, number)
+        if table.duplicates == "drop":
+            leave_out_duplicates(self._connection, mapped, left_out)
+        return mapped, left_out
 
     def _tell(self, mapped: Mapped, left_out: LeftOut) -> None:
         """Count a table's rows, and hold them against the limits."""

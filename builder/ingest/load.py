@@ -22,7 +22,7 @@ class Loaded:
     Attributes:
         where: the setting that names it, as ``events[0]``.
         scan: what it was read from.
-        name: DuckDB's table, with columns :data:`ROW` (from 0, over all files), :data:`FILE`, :data:`HASH` (of all
+        name: DuckDB's view, with columns :data:`ROW` (from 0, over all files), :data:`FILE`, :data:`HASH` (of all
             columns) and those that are mapped, as :meth:`sql`
             names them.
         kinds: DuckDB's types of the mapped columns, by their own names.
@@ -76,21 +76,9 @@ def load_table(
         joins.append(other)
         notes += note
     Scan(scan.name, "", kinds).require(columns, where)
-    file = FILE if scan.files else f"'' AS {FILE}"
-    base = f"SELECT *{'' if scan.files else ', ' + file}, row_number() OVER () - 1 AS {ROW} FROM {scan.sql}"
-    own = ", ".join(ident(name) for name in scan.columns)
-    hashed = f"SELECT *, hash({own}) AS {HASH} FROM ({base})"
     mapped = list(dict.fromkeys(columns))
-    selected = ", ".join([ROW, FILE, HASH, *(f"{ident(name)} AS c{at}" for at, name in enumerate(mapped))])
-    condition = f"WHERE ({table.where})" if table.where else ""
     name = f"raw_{number}"
-    # A customer of a join may come in any order; the numbers keep that of the table.
-    order = f"ORDER BY {ROW}" if joins else ""
-    run(
-        connection,
-        f"CREATE TABLE {name} AS SELECT {selected} FROM ({hashed}) base {' '.join(joins)} {condition} {order}",
-        where,
-    )
+    _store(connection, scan, table.where, joins, mapped, number, where)
     # Every further scan would add the same lines to DuckDB's list of them.
     _keep_bad_lines(connection, scan, f"bad_{number}", where)
     n_bad = _count(connection, f"SELECT count(*) FROM bad_{number}", where)
@@ -102,6 +90,39 @@ def load_table(
         where, scan, name, {column: kinds[column] for column in mapped}, n_rows, n_all - n_rows, n_bad,
         _first_rows(connection, scan, where), notes,
     )  # fmt: skip
+
+
+def _store(
+    connection: "duckdb.DuckDBPyConnection",
+    scan: Scan,
+    condition: str | None,
+    joins: list[str],
+    mapped: list[str],
+    number: int,
+    where: str,
+) -> None:
+    """The table ``stored_<number>``, and over it the view ``raw_<number>``, whose :data:`ROW` counts the scan's rows.
+
+    DuckDB keeps the order of what it stores, so the place in the table is the number of the row; it is counted, which
+    takes as long as reading, only where rows are left out or joined.
+    """
+    own = ", ".join(ident(name) for name in scan.columns)
+    file = "" if scan.files else f"'' AS {FILE}, "
+    base = f"SELECT *, {file}hash({own}) AS {HASH} FROM {scan.sql}"
+    is_counted = bool(condition or joins)
+    if is_counted:
+        base = f"SELECT *, row_number() OVER () - 1 AS {ROW} FROM ({base})"
+    names = [*([ROW] if is_counted else []), FILE, HASH, *(f"{ident(name)} AS c{at}" for at, name in enumerate(mapped))]
+    kept = f"WHERE ({condition})" if condition else ""
+    order = f"ORDER BY {ROW}" if joins else ""
+    run(
+        connection,
+        f"CREATE TABLE stored_{number} AS SELECT {', '.join(names)} "
+        f"FROM ({base}) base {' '.join(joins)} {kept} {order}",
+        where,
+    )
+    place = "" if is_counted else f"rowid AS {ROW}, "
+    run(connection, f"CREATE VIEW raw_{number} AS SELECT {place}* FROM stored_{number}", where)
 
 
 def _joined(

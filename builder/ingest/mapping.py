@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from builder.ingest.clocks import count_doubtful
 from builder.ingest.load import FILE, HASH, ROW, AnyTable, Loaded
 from builder.ingest.settings import (
     ALL,
@@ -45,7 +46,8 @@ class Mapped:
         loaded: the rows.
         view: its name; beside the contract's columns it has :data:`ROW`, :data:`FILE`, :data:`HASH`, and ``bad``: the
             place in ``checks`` of what is wrong with the row, or null.
-        columns: the contract's columns that it has.
+        columns: the contract's columns that it has; events have ``f0``, ``f1`` ... and ``all_of`` in place of fields.
+        entries: the fields of events, in the order of ``f0``, ``f1`` ...
         checks: what makes a row a bad one, in the order in which they are asked.
         times: how each column of moments is read, in words.
         notes: counts of what was read with a doubt.
@@ -54,6 +56,7 @@ class Mapped:
     loaded: Loaded
     view: str
     columns: list[str]
+    entries: list[Entry] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     times: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -120,14 +123,17 @@ class _Mapper:
             self._check("source IS NULL", "no source", name)
         else:
             self._selected["source"] = text(table.source)
-        self._selected["fields"] = self._pairs(field_columns(table.fields))
+        self._found.entries, all_of = self._pairs(field_columns(table.fields), is_events=True)
+        self._selected |= {f"f{at}": entry.sql for at, entry in enumerate(self._found.entries)}
+        if all_of is not None:
+            self._selected["all_of"] = all_of
 
     def _profiles(self, table: ProfileTable) -> None:
         if table.as_of:
             self._time("as_of", time_column(table.as_of), self._plausible)
         else:
             self._selected["as_of"] = "CAST(NULL AS TIMESTAMP)"
-        self._selected["attributes"] = self._pairs(field_columns(table.attributes))
+        self._selected["attributes"] = map_of(*self._pairs(field_columns(table.attributes), is_events=False))
         self._selected["lifelong"] = self._milestones(table.lifelong)
 
     def _labels(self, table: LabelTable) -> None:
@@ -152,18 +158,15 @@ class _Mapper:
         column, kind = self._column(time.column)
         reader = time_reader(self._connection, self._loaded.name, column, kind, time, self._loaded.where)
         self._found.times[time.column] = reader.found
-        if doubts := reader.doubtful(column):
-            counts = ", ".join(f"count(*) FILTER ({doubt})" for doubt in doubts)
-            row = run(self._connection, f"SELECT {counts} FROM {self._loaded.name}", self._loaded.where).fetchone()
-            for n, what in zip(row or (), ("does not exist there and is read as later by the hour that clocks skip",
-                                           "comes twice there and is read as the later"), strict=True):  # fmt: skip
-                if n:
-                    self._found.notes.append(
-                        f"{self._loaded.where}: {time.column}: of {n:,} times in {reader.zone} the local time {what}"
-                    )
+        doubtful = count_doubtful(self._connection, reader, self._loaded.name, column, self._loaded.where)
+        for what, n in doubtful.items():
+            self._found.notes.append(
+                f"{self._loaded.where}: {time.column}: of {n:,} times in {reader.zone} the local time {what}"
+            )
         return reader
 
-    def _pairs(self, named: dict[str, FieldColumn]) -> str:
+    def _pairs(self, named: dict[str, FieldColumn], is_events: bool) -> tuple[list[Entry], str | None]:
+        """Single entries, of events f0, f1 ... in the view; and the map of all others if there is one."""
         entries, all_of = [], None
         for name, each in named.items():
             column, kind = self._column(each.column)
@@ -174,8 +177,9 @@ class _Mapper:
             else:
                 number = number_text(column, kind, each)
                 entries.append(Entry(name, number))
-                self._check(f"({number}) IS NULL AND {self._is_written(each.column)}", "not a number", each.column)
-        return map_of(entries, all_of)
+                read = f"f{len(entries) - 1}" if is_events else f"({number})"
+                self._check(f"{read} IS NULL AND {self._is_written(each.column)}", "not a number", each.column)
+        return entries, all_of
 
     def _milestones(self, named: dict[str, str | TimeColumn]) -> str:
         parts = []
@@ -200,13 +204,13 @@ class _Mapper:
     def _view(self) -> Mapped:
         found = self._found
         found.columns = list(self._selected)
-        selected = ", ".join(f"{sql} AS {name}" for name, sql in self._selected.items())
+        columns = [f"c{at}" for at in range(len(self._loaded.kinds))]
+        selected = ", ".join([ROW, FILE, HASH, *columns, *(f"{sql} AS {name}" for name, sql in self._selected.items())])
         cases = " ".join(f"WHEN {check.condition} THEN {place}" for place, check in enumerate(found.checks))
-        # A view would be computed anew for what is wrong and for what is right; its columns are not, where unused.
         run(
             self._connection,
-            f"CREATE VIEW {found.view} AS SELECT {ROW}, {FILE}, {HASH}, {selected}, CASE {cases} END AS bad, "
-            f"FROM {self._loaded.name}",
+            f"CREATE VIEW {found.view} AS SELECT *, CASE {cases} END AS bad FROM "
+            f"(SELECT {selected} FROM {self._loaded.name})",
             self._loaded.where,
         )
         return found

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.ingest.duplicates import LeftOut
+from builder.ingest.left_out import LeftOut
 from builder.ingest.load import FILE, ROW
 from builder.ingest.mapping import Mapped
 from builder.ingest.sql import text
@@ -57,10 +57,8 @@ class Rejects:
         parts = [
             f"SELECT {place}, line, {text(where)}, {lines}, NULL, line, {text(BAD_LINE)} || reason, col, NULL, record "
             f"FROM {bad_lines}",
-            f"SELECT {place}, {ROW}, {text(where)}, {files}, {number}, NULL, CASE bad {reasons} END, "
+            f"SELECT {place}, {ROW}, {text(where)}, {files}, {number}, NULL, coalesce(reason, CASE bad {reasons} END), "
             f"CASE bad {columns} END, CASE bad {values} END, {record} "
-            f"FROM {loaded.name} JOIN (SELECT {ROW}, bad FROM {mapped.view} WHERE bad IS NOT NULL) USING ({ROW})",
-            f"SELECT {place}, {ROW}, {text(where)}, {files}, {number}, NULL, reason, NULL, NULL, {record} "
             f"FROM {loaded.name} JOIN {left_out.name} USING ({ROW})",
         ]
         for part in parts:

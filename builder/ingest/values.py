@@ -72,7 +72,12 @@ def number_text(column: str, kind: str, field: FieldColumn) -> str:
     unsigned = f"regexp_replace(regexp_replace({pointed}, '^[+-]', ''), '[+-]$', '')"
     is_negative = f"regexp_matches({value}, '^(-|[(])|-$')"
     signed = f"CASE WHEN {is_negative} THEN '-' || {unsigned} ELSE {unsigned} END"
-    return f"CASE WHEN regexp_full_match({value}, {text(pattern)}) THEN {signed} END"
+    mark = field.decimal or "."
+    usual = f"regexp_full_match({column}, {text(f'-?[0-9]+(?:[{mark}][0-9]*)?')})"
+    return (
+        f"CASE WHEN {usual} THEN replace({column}, {text(mark)}, '.') "
+        f"WHEN regexp_full_match({value}, {text(pattern)}) THEN {signed} END"
+    )
 
 
 def is_written(column: str) -> str:
@@ -102,11 +107,24 @@ def label_class(column: str, label: LabelColumn, where: str) -> str:
 
 def map_of(entries: list[Entry], all_of: str | None) -> str:
     """SQL of MAP(VARCHAR, VARCHAR): ``entries`` that are not null, after those of the map ``all_of``."""
-    pairs = ", ".join(f"{{'k': {text(entry.name)}, 'v': {entry.sql}}}" for entry in entries)
-    own = f"map_from_entries(list_filter([{pairs}], lambda entry: entry.v IS NOT NULL))" if entries else ""
+    own = _own_map(entries)
     if all_of is None:
         return own or "MAP {}"
     return f"map_concat({all_of}, {own})" if own else all_of
+
+
+def _own_map(entries: list[Entry]) -> str:
+    """Cast from a struct if nothing is missing, which takes a tenth of the time that filtered entries take."""
+    if not entries:
+        return ""
+    pairs = ", ".join(f"{{'k': {text(entry.name)}, 'v': {entry.sql}}}" for entry in entries)
+    filtered = f"map_from_entries(list_filter([{pairs}], lambda entry: entry.v IS NOT NULL))"
+    if len({entry.name.lower() for entry in entries}) < len(entries):
+        # To a struct A and a are one name.
+        return filtered
+    struct = ", ".join(f"{text(entry.name)}: {entry.sql}" for entry in entries)
+    is_full = " AND ".join(f"{entry.sql} IS NOT NULL" for entry in entries)
+    return f"CASE WHEN {is_full} THEN CAST({{{struct}}} AS MAP(VARCHAR, VARCHAR)) ELSE {filtered} END"
 
 
 def map_of_column(column: str, kind: str, where: str) -> str:

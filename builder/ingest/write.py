@@ -4,41 +4,58 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.ingest.duplicates import LeftOut
+from builder.ingest.left_out import LeftOut
 from builder.ingest.load import ROW
 from builder.ingest.mapping import Mapped
 from builder.ingest.sql import text
 from builder.ingest.tables import run
+from builder.ingest.values import Entry, map_of
 
 if TYPE_CHECKING:
     import duckdb
 
+_TYPES = {"event_id": "VARCHAR", "all_of": "MAP(VARCHAR, VARCHAR)"}
 _PARQUET = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536)"
 
 
 def write_events(connection: "duckdb.DuckDBPyConnection", tables: Sequence[tuple[Mapped, LeftOut]], file: Path) -> None:
     """All tables' events in one file, sorted by customer, time, table and row; the same bytes for the same tables."""
-    has_ids = any("event_id" in mapped.columns for mapped, _ in tables)
+    optional = [name for name in ("event_id", "all_of") if any(name in mapped.columns for mapped, _ in tables)]
+    width = max(len(mapped.entries) for mapped, _ in tables)
     parts = []
     for place, (mapped, left_out) in enumerate(tables):
-        own = "event_id" if "event_id" in mapped.columns else "CAST(NULL AS VARCHAR) AS event_id"
-        event_id = f", {own}" if has_ids else ""
-        parts.append(
-            f"SELECT user_id, ts, source, fields{event_id}, {place} AS place, {ROW} FROM {mapped.view} "
-            f"ANTI JOIN {left_out.name} USING ({ROW}) WHERE bad IS NULL"
-        )
-    columns = "user_id, ts, source, fields" + (", event_id" if has_ids else "")
-    rows = " UNION ALL ".join(parts)
-    _copy(connection, f"SELECT {columns} FROM ({rows}) ORDER BY user_id, ts, place, {ROW}", file)
+        columns = [
+            "user_id", "ts", "source", f"{place} AS place", ROW,
+            *(f"f{at}" if at < len(mapped.entries) else f"CAST(NULL AS VARCHAR) AS f{at}" for at in range(width)),
+            *(name if name in mapped.columns else f"CAST(NULL AS {_TYPES[name]}) AS {name}" for name in optional),
+        ]  # fmt: skip
+        rows = f"SELECT {', '.join(columns)} FROM {mapped.view}"
+        parts.append(f"{rows} ANTI JOIN {left_out.name} USING ({ROW})")
+    # Maps are made of sorted rows: to sort maps takes three times as long.
+    maps = [_map(mapped) for mapped, _ in tables]
+    fields = (
+        maps[0] if len(maps) == 1 else f"CASE place {' '.join(f'WHEN {at} THEN {m}' for at, m in enumerate(maps))} END"
+    )
+    event_id = ", event_id" if "event_id" in optional else ""
+    _copy(
+        connection,
+        f"SELECT user_id, ts, source, {fields} AS fields{event_id} FROM ({' UNION ALL '.join(parts)}) "
+        f"ORDER BY user_id, ts, place, {ROW}",
+        file,
+    )
+
+
+def _map(mapped: Mapped) -> str:
+    entries = [Entry(entry.name, f"f{at}") for at, entry in enumerate(mapped.entries)]
+    return map_of(entries, "all_of" if "all_of" in mapped.columns else None)
 
 
 def write_profiles(connection: "duckdb.DuckDBPyConnection", mapped: Mapped, left_out: LeftOut, file: Path) -> None:
-    """A row per customer; without a column ``as_of`` the moment of the newest event of all customers stands there."""
-    good = f"SELECT * FROM {mapped.view} ANTI JOIN {left_out.name} USING ({ROW}) WHERE bad IS NULL"
+    """A row per customer."""
+    good = f"SELECT * FROM {mapped.view} ANTI JOIN {left_out.name} USING ({ROW})"
     _copy(
         connection,
-        "SELECT user_id, coalesce(as_of, (SELECT max(last_ts) FROM customers)) AS as_of, attributes, lifelong "
-        f"FROM ({good}) ORDER BY user_id",
+        f"SELECT user_id, as_of, attributes, lifelong FROM ({good}) ORDER BY user_id",
         file,
     )
 
@@ -46,7 +63,7 @@ def write_profiles(connection: "duckdb.DuckDBPyConnection", mapped: Mapped, left
 def write_labels(connection: "duckdb.DuckDBPyConnection", mapped: Mapped, left_out: LeftOut, file: Path) -> None:
     """Labels by customer and moment."""
     columns = [name for name in ("user_id", "eval_ts", "ts", "label", "event_id") if name in mapped.columns]
-    good = f"SELECT * FROM {mapped.view} ANTI JOIN {left_out.name} USING ({ROW}) WHERE bad IS NULL"
+    good = f"SELECT * FROM {mapped.view} ANTI JOIN {left_out.name} USING ({ROW})"
     file.parent.mkdir(exist_ok=True)
     _copy(connection, f"SELECT {', '.join(columns)} FROM ({good}) ORDER BY {columns[0]}, {columns[1]}, {ROW}", file)
 
