@@ -22,13 +22,15 @@ class Call:
     ``route`` is a path's pattern or a gRPC method, never what a caller wrote. ``status`` is HTTP's; ``code`` says what
     went wrong, "" where nothing did. Sizes are bytes as received and sent, times are seconds; those of the queue and
     the models are the longest of the requests that the call was split into, whose ``stages`` are all here.
-    ``traceparent`` is the caller's, ``trace_id`` that of the trace that tells of the call, if one does.
+    ``is_admitted``: whether it is known who calls, or nobody asks. ``traceparent`` is the caller's, ``trace_id`` that
+    of the trace that tells of the call, if one does.
     """
 
     protocol: str
     route: str
     request_id: str
     caller: str = ""
+    is_admitted: bool = False
     model: str = ""
     records: int = 0
     received_bytes: int = 0

@@ -6,6 +6,7 @@ from time import monotonic
 import msgspec
 
 from pragmatiq_triton.gateway.errors import BusyError
+from pragmatiq_triton.gateway.limits import MOST
 
 _ROUNDING = 1e-6
 
@@ -20,6 +21,11 @@ class CallerLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_under_way: int = 0
     records_per_second: float = 0.0
     burst: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if not 0 <= getattr(self, name) <= MOST:
+                raise ValueError(f"{name}: expected from 0 (no limit) to {MOST:,}, got {getattr(self, name):g}")
 
 
 class CallerLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

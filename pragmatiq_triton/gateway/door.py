@@ -37,10 +37,11 @@ class Door:
     def admit(self, call: Call, headers: Mapping[str, str], certificate_names: tuple[str, ...]) -> None:
         """Find out who calls, before anything of the request is read."""
         call.caller = self.authentication.caller_of(headers, certificate_names)
+        call.is_admitted = True
 
     def identity_for(self, call: Call) -> tuple[tuple[str, str], ...]:
         """The model's names in headers and metadata; a caller who is not known learns nothing of it."""
-        return () if call.status in (401, 403) else self.identity.headers
+        return self.identity.headers if call.is_admitted or self.authentication.is_open else ()
 
     def ensemble(self, name: str, version: str = "") -> Ensemble:
         """The ensemble of that name; :class:`UnknownRouteError` for all else, composing models among it."""

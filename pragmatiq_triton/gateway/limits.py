@@ -2,6 +2,11 @@
 
 import msgspec
 
+MOST = 2**53
+MOST_SECONDS = 1_000_000
+MOST_GRPC = 2**31 - 1
+"""Beyond these are numbers that neither gRPC nor clocks take, ``.inf`` and ``.nan`` among them."""
+
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one request may be, and how much may be under way at once.
@@ -29,5 +34,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: expected more than 0, got {getattr(self, name):g}")
+            most = MOST_SECONDS if name.endswith("_seconds") else MOST
+            if not 0 < getattr(self, name) <= most:
+                raise ValueError(f"{name}: expected more than 0 and at most {most:,}, got {getattr(self, name):g}")
+        if max(self.max_body_bytes, self.max_header_bytes) > MOST_GRPC:
+            raise ValueError(f"max_body_bytes, max_header_bytes: expected at most {MOST_GRPC:,}, as gRPC takes")

@@ -14,12 +14,12 @@ ANY_CERTIFICATE = "*"
 
 
 class Authentication:
-    """Finds out who calls."""
+    """Finds out who calls; ``is_open``: everybody may, and nobody is asked."""
 
     def __init__(self, settings: Auth) -> None:
         """Read the keys that ``settings`` name; :class:`~pragmatiq_triton.errors.ConfigError` where they cannot be."""
         file = Path(settings.api_keys)
-        self._is_open = settings.is_open
+        self.is_open = settings.is_open
         self._keys = Reread(lambda: read_keys(file), file) if settings.api_keys else None
         self._tokens = Tokens(settings.jwt) if settings.jwt else None
         self._certificates = frozenset(settings.certificates)
@@ -33,7 +33,7 @@ class Authentication:
             UnauthenticatedError: nobody that is known.
             ForbiddenError: a client certificate that is good, but not one of those that may call.
         """
-        if self._is_open:
+        if self.is_open:
             return ANONYMOUS
         if self._certificates and certificate_names:
             if found := next((name for name in certificate_names if name in self._certificates), None):

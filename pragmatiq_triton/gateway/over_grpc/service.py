@@ -1,7 +1,7 @@
 """The gRPC service: ``inference.GRPCInferenceService`` for the ensembles alone, and gRPC's own health check."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -12,7 +12,7 @@ from tritonclient.grpc import service_pb2 as pb
 from pragmatiq_triton.gateway import facts
 from pragmatiq_triton.gateway.call import Call, request_id
 from pragmatiq_triton.gateway.door import Door
-from pragmatiq_triton.gateway.errors import ModelError, RequestError
+from pragmatiq_triton.gateway.errors import ModelError, RequestError, SlowCallerError
 from pragmatiq_triton.gateway.limits import Limits
 from pragmatiq_triton.gateway.over_grpc.bounds import check_bounds, check_small
 from pragmatiq_triton.gateway.over_grpc.messages import parse, read_inference, write_answer
@@ -25,7 +25,7 @@ _SERVING = b"\x08\x01"  # HealthCheckResponse(status=SERVING)
 _NOT_SERVING = b"\x08\x02"
 
 _ASKED_BY_ANYBODY = ("ServerLive", "ServerReady", "Health/Check")
-"""Whoever restarts a server need not be a caller."""
+"""Whoever restarts a server need not be a caller. What they send says nothing, and is not read."""
 
 Handler = Callable[[Call, bytes, Any, dict[str, Any]], Awaitable[bytes]]
 
@@ -74,18 +74,25 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
         return self._methods.get(details.method)
 
     def _method(self, name: str, handler: Handler) -> Any:
-        """A gRPC handler of bytes: who calls, the handler, its answer or error, and who looks on."""
+        """A gRPC handler of bytes: who calls, what it sends, the handler, its answer or error, and who looks on.
+
+        To gRPC a call's one message is a stream, because of a stream nothing is taken in but its window (64 KiB) until
+        it is read: callers without a key cannot fill the memory.
+        """
         door = self._door
 
-        async def answer(body: bytes, context: Any) -> bytes:
+        async def answer(messages: AsyncIterator[bytes], context: Any) -> bytes:
             metadata = dict(context.invocation_metadata())
-            call = Call("grpc", name, request_id(metadata.get("x-request-id")), received_bytes=len(body))
+            call = Call("grpc", name, request_id(metadata.get("x-request-id")))
             call.traceparent = metadata.get("traceparent")
+            body = b""
             try:
-                if name != "ModelInfer":
-                    check_small(body)
                 if name not in _ASKED_BY_ANYBODY:
                     door.admit(call, metadata, _certificate_names(context))
+                    body = await _message(messages, door.limits.body_seconds)
+                    call.received_bytes = len(body)
+                if name != "ModelInfer":
+                    check_small(body)
                 answer = await handler(call, body, context, metadata)
             except asyncio.CancelledError:
                 call.status, call.code = 499, "gone"
@@ -111,7 +118,7 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
             context.set_details(str(failure))
             return b""
 
-        return grpc.unary_unary_rpc_method_handler(answer)
+        return grpc.stream_unary_rpc_method_handler(answer)
 
     async def _infer(self, call: Call, body: bytes, context: Any, metadata: dict[str, Any]) -> bytes:
         check_bounds(body)
@@ -165,6 +172,15 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def _is_ready(self) -> bool:
         return self._door.health.is_ready and not self._door.scoring.is_stopping
+
+
+async def _message(messages: AsyncIterator[bytes], seconds: float) -> bytes:
+    """The first message of a call, and empty bytes without one; :class:`SlowCallerError` if it takes too long."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await anext(messages, b"")
+    except TimeoutError:
+        raise SlowCallerError("the request did not arrive in time") from None
 
 
 def _bytes(message: Any) -> bytes:

@@ -3,8 +3,10 @@
 import http.client
 import time
 
+import grpc
 import pytest
 
+from bench.serving.processes import memory
 from pragmatiq_client import ProtocolError, ScoringClient
 from pragmatiq_triton.gateway.auth.api_keys import add_key, read_keys
 from pragmatiq_triton.gateway.auth.settings import Auth
@@ -74,10 +76,33 @@ def test_nobody_else_gets_anything_over_grpc(guarded):
         assert "UNAUTHENTICATED" in repr(raised.value.__cause__) or "key" in str(raised.value)
 
 
+@pytest.mark.parametrize("method", ["ModelInfer", "ServerMetadata", "ServerLive"])
+def test_what_callers_without_a_key_send_over_grpc_is_not_taken_in(guarded, method):
+    pid, size, n_calls = guarded.process.process.pid, 60 * 2**20, 16
+    before = memory(pid).rss
+    options = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+    channels = [grpc.insecure_channel(guarded.grpc_url, options=options) for _ in range(n_calls)]
+    body = bytes(size)
+    path = f"/inference.GRPCInferenceService/{method}"
+    calls = [channel.unary_unary(path).future(body, timeout=30) for channel in channels]
+    most = 0
+    while not all(call.done() for call in calls):
+        most = max(most, memory(pid).rss - before)
+        time.sleep(0.05)
+    codes = {call.code() for call in calls}
+    for channel in channels:
+        channel.close()
+    assert codes == {grpc.StatusCode.OK if method == "ServerLive" else grpc.StatusCode.UNAUTHENTICATED}
+    assert most < n_calls * size / 4
+
+
 def test_whoever_restarts_a_server_need_not_be_a_caller(guarded):
     assert ask(guarded, "/v2/health/live")[0] == 200
     assert ask(guarded, "/v2/health/ready")[0] == 200
     assert ask(guarded, "/v2/health/ready", port=2)[0] == 200
+    for headers in (ask(guarded, "/v2/health/live")[1], ask(guarded, "/v1/score", method="GET")[1]):
+        assert "x-request-id" in headers
+        assert "x-model-hash" not in headers, "who is not known learns nothing of the model"
     assert ask(guarded, "/metrics", port=2)[0] == 200
 
 

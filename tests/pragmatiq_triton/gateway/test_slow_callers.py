@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import grpc
 import pytest
 
 from bench.serving.processes import memory
@@ -41,6 +42,22 @@ def drip(port, data, until):
                 break
         connection.recv(1000)
     return time.monotonic() - began
+
+
+def test_a_grpc_message_that_does_not_come_is_given_up(impatient):
+    done = threading.Event()
+
+    def nothing():
+        done.wait(20)
+        yield b""
+
+    with grpc.insecure_channel(impatient.grpc_url) as channel:
+        ask = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpc.RpcError) as refused:
+            ask(nothing(), timeout=15)
+        done.set()
+        assert refused.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert refused.value.details() == "the request did not arrive in time"
 
 
 @pytest.mark.parametrize(
