@@ -224,6 +224,11 @@ def run(connection: "duckdb.DuckDBPyConnection", sql: str, where: str) -> "duckd
         if "No space left on device" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
         raise DataError(f"{where}: {_first_line(error)}") from None
+    except RuntimeError as error:
+        if "interrupted" not in str(error).lower():
+            raise
+        # DuckDB has stopped the query, and hides what a signal's handler raised.
+        raise (error.__cause__ or error.__context__ or KeyboardInterrupt()) from None
 
 
 def table_files(base: Path, pattern: str, where: str) -> list[Path]:
