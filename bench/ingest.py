@@ -5,7 +5,7 @@
 What makes the comparison fair, and what limits it:
 
 - Both read the same CSV (semicolons, decimal commas, day before month, a zone with daylight saving, one row in 100
-  there twice, one in 100 with a time that is none) and write the same events.parquet, by customer and time; that
+  there twice, one in 100 with a text that is no time) and write the same events.parquet, by customer and time; that
   they are the same is checked, row by row up to a million rows, by their number beyond.
 - The lines of pandas are what an engineer writes who knows it: one format for all times, no loop, fields as the raw
   contract's message advises (``to_dict("records")``). They count nothing and write no rejects; ingest does.

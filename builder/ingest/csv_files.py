@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.ingest.encodings import UTF8, as_utf8, encoding_of, opened
+from builder.ingest.encodings import UTF8, as_utf8, encoding_of, opened, packing_of
 from builder.ingest.settings import Csv
-from builder.ingest.sql import ident, text, texts
+from builder.ingest.sql import text, texts
 from pragmatiq_triton.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ class CsvScan:
     columns: list[str]
     paths: list[str]
     rejects: str
-    header_lines: int
     notes: list[str] = field(default_factory=list)
 
 
@@ -70,7 +69,7 @@ def csv_scan(
         "escape": text(csv.quote),
         "header": str(has_header).lower(),
         "skip": str(csv.skip),
-        "compression": text(_compression(readable[0])),
+        "compression": text(packing_of(readable[0])),
         "filename": text("_file"),
         "store_rejects": "true",
         "rejects_table": text(rejects),
@@ -81,7 +80,7 @@ def csv_scan(
     if csv.delimiter is None and delimiter != ",":
         notes.append(f"columns are parted by {delimiter!r}")
     paths = [str(path) for path in readable]
-    return CsvScan(f"read_csv({texts(paths)}, {listed})", columns, paths, rejects, csv.skip + has_header, notes)
+    return CsvScan(f"read_csv({texts(paths)}, {listed})", columns, paths, rejects, notes)
 
 
 def _delimiter(connection: "duckdb.DuckDBPyConnection", file: Path, csv: Csv, where: str) -> str:
@@ -150,14 +149,3 @@ def _sample(file: Path) -> str:
     with opened(file) as stream:
         content = stream.read(_SAMPLE)
     return content.decode(UTF8, "replace").removeprefix("\ufeff")
-
-
-def _compression(file: Path) -> str:
-    with file.open("rb") as stream:
-        head = stream.read(4)
-    return "gzip" if head.startswith(b"\x1f\x8b") else "zstd" if head == b"\x28\xb5\x2f\xfd" else "none"
-
-
-def column_list(names: list[str]) -> str:
-    """Names as identifiers."""
-    return ", ".join(map(ident, names))

@@ -14,6 +14,7 @@ from builder.ingest.facts import ColumnFacts, TableFacts, table_facts
 from builder.ingest.roles import Guess, guess_roles
 from builder.ingest.settings import ALL, Limits
 from builder.ingest.tables import Opener
+from builder.ingest.values import is_text
 from builder.ingest.words import LABEL_TABLES, words_of
 from builder.progress import Progress, Silent
 from builder.writing import write_file
@@ -117,7 +118,7 @@ def _text(guesses: list[Guess], out: Path, zone: str | None) -> str:
         lines += [f"  {_quoted(task)}:", *_entry(guess, base, _labels(guess, zone), "    ")]
     lines += [
         "",
-        "limits: {bad_rows: 0.02, duplicates: 0.1, unknown_users: 0.5}  # shares over which nothing is written",
+        _commented(f"limits: {{{_limits()}}}", "shares over which nothing is written"),
     ]
     return "\n".join(lines) + "\n"
 
@@ -176,22 +177,20 @@ def _profiles(guess: Guess, zone: str | None) -> list[str]:
     lines = _time(guess, "as_of", guess.time, zone) if guess.time else []
     if not guess.time:
         lines.append("# as_of: of which moment the table is; without it that of the newest event")
-    nested = [name for name in guess.fields if _is_milestones(guess.facts.column(name))]
-    if guess.other_times or nested:
+    if guess.other_times or guess.milestones:
         lines.append("lifelong:")
-        for name in nested:
+        for name in guess.milestones:
             lines.append(f'  "{ALL}": {_quoted(name)}')
         for name in guess.other_times:
             lines += ["  " + line for line in _time(guess, _quoted(name), name, zone)]
-    guess.fields = [name for name in guess.fields if name not in nested]
     return [*lines, *_values(guess, "attributes")]
 
 
 def _labels(guess: Guess, zone: str | None) -> list[str]:
-    lines = _time(guess, "event_time" if guess.at_event else "at", guess.time, zone)
-    lines[0] = (
-        lines[0] if not guess.at_event else _commented(lines[0].split("  #")[0], "the moments are those of events")
-    )
+    if guess.at_event:
+        lines = _time(guess, "event_time", guess.time, zone, "the moments are those of events")
+    else:
+        lines = _time(guess, "at", guess.time, zone)
     if guess.event_id and guess.at_event:
         lines.append(f"event_id: {_quoted(guess.event_id)}")
     label = guess.label if guess.label in guess.facts.scan.columns else None
@@ -203,7 +202,8 @@ def _labels(guess: Guess, zone: str | None) -> list[str]:
     return [*lines, _commented(f"label: {_quoted(label)}", note)]
 
 
-def _time(guess: Guess, key: str, name: str | None, zone: str | None) -> list[str]:
+def _time(guess: Guess, key: str, name: str | None, zone: str | None, why: str = "") -> list[str]:
+    """The setting of a column of moments, with ``why`` or what its values tell as the comment."""
     if name is None or name not in guess.facts.scan.columns:
         return [_commented(f'{key}: "{UNKNOWN}"', "CHECK: no column looks like the moment")]
     column = guess.facts.column(name)
@@ -222,9 +222,9 @@ def _time(guess: Guess, key: str, name: str | None, zone: str | None) -> list[st
     elif is_local and not has_day_only:
         checks.append(f"# CHECK: {name} says no zone, and is read as UTC; or add zone: Europe/London")
     if list(settings) == ["column"]:
-        return [*checks, _commented(f"{key}: {settings['column']}", note)]
+        return [*checks, _commented(f"{key}: {settings['column']}", why or note)]
     inner = ", ".join(f"{each}: {value if each != 'format' else _quoted(value)}" for each, value in settings.items())
-    return [*checks, _commented(f"{key}: {{{inner}}}", note)]
+    return [*checks, _commented(f"{key}: {{{inner}}}", why or note)]
 
 
 def _values(guess: Guess, key: str) -> list[str]:
@@ -249,7 +249,7 @@ def _what(column: ColumnFacts, rows: int) -> str:
     missing = f", {1 - column.filled / rows:.0%} missing" if column.filled < rows else ""
     if column.number is not None:
         return f"numbers, {column.least:g} to {column.most:g}{missing}"
-    kind = "text" if column.distinct > max(100, 0.05 * column.filled) else "category"
+    kind = "text" if is_text(column.distinct, column.filled) else "category"
     return f"{kind}, {column.distinct:,} distinct{missing}: {_shown(column)}"
 
 
@@ -259,10 +259,6 @@ def _limits() -> str:
 
 def _shown(column: ColumnFacts) -> str:
     return ", ".join(value[:24] for value in column.examples)
-
-
-def _is_milestones(column: ColumnFacts) -> bool:
-    return column.kind.endswith("[]") and "TIMESTAMP" in column.kind
 
 
 def _quoted(name: str) -> str:

@@ -62,13 +62,19 @@ def as_utf8(file: Path, encoding: str, folder: Path) -> Path:
     return copy
 
 
+def packing_of(file: Path) -> str:
+    """``gzip``, ``zstd`` or ``none``, by the first bytes."""
+    with file.open("rb") as stream:
+        head = stream.read(4)
+    return "gzip" if head.startswith(b"\x1f\x8b") else "zstd" if head == b"\x28\xb5\x2f\xfd" else "none"
+
+
 def opened(file: Path) -> IO[bytes]:
     """The bytes of a plain, gzip or zstd file."""
-    with file.open("rb") as peeked:
-        head = peeked.read(4)
-    if head.startswith(b"\x1f\x8b"):
+    packing = packing_of(file)
+    if packing == "gzip":
         return cast(IO[bytes], gzip.open(file))
-    if head == b"\x28\xb5\x2f\xfd":
+    if packing == "zstd":
         import pyarrow as pa
 
         return cast(IO[bytes], pa.input_stream(str(file), compression="zstd"))
@@ -84,11 +90,10 @@ class _Part:
 def _samples(file: Path) -> Iterator[_Part]:
     with opened(file) as stream:
         yield _Part(0, stream.read(SAMPLE_BYTES))
+    size = file.stat().st_size
+    if packing_of(file) != "none" or size <= SAMPLE_BYTES:
+        return
     with file.open("rb") as plain:
-        is_packed = plain.read(4)[:2] in (b"\x1f\x8b", b"\x28\xb5")
-        size = file.stat().st_size
-        if is_packed or size <= SAMPLE_BYTES:
-            return
         for at in (size // 2, max(size - SAMPLE_BYTES, SAMPLE_BYTES)):
             plain.seek(at)
             yield _Part(at, plain.read(SAMPLE_BYTES))

@@ -63,6 +63,11 @@ class ColumnFacts:
         return self.kind.startswith(("MAP", "STRUCT")) or self.kind.endswith("]")
 
     @property
+    def is_milestones(self) -> bool:
+        """A list of names and moments."""
+        return self.kind.endswith("[]") and "TIMESTAMP" in self.kind
+
+    @property
     def is_binary(self) -> bool:
         """The values that a label would have: two, or both in several spellings."""
         values = {*self.values}

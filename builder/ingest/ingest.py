@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from builder.ingest.database import connected
 from builder.ingest.left_out import (
+    OLDER,
+    SAME,
+    SAME_ID,
+    UNKNOWN,
     LeftOut,
     find_bad,
     leave_out_duplicates,
@@ -22,7 +26,9 @@ from builder.ingest.report import (
     TableReport,
     customer_numbers,
     field_reports,
+    label_numbers,
     months,
+    profile_numbers,
     source_reports,
 )
 from builder.ingest.settings import (
@@ -32,8 +38,7 @@ from builder.ingest.settings import (
     load_ingest_settings,
     named_tables,
 )
-from builder.ingest.sql import text
-from builder.ingest.tables import Opener, run
+from builder.ingest.tables import Opener
 from builder.ingest.write import keep_customers, write_events, write_labels, write_profiles
 from builder.progress import Progress, Silent
 from builder.replacing import replaced_folder
@@ -44,7 +49,6 @@ if TYPE_CHECKING:
     import duckdb
 
 _WORK = ".work"
-_ROW_LOSSES = ("duplicate", "event_id again", "older profile", "unknown customer")
 
 
 def ingest(
@@ -128,14 +132,14 @@ class _Line:
                 leave_out_older(self._connection, mapped, left_out)
                 self._tell(mapped, left_out)
                 write_profiles(self._connection, mapped, left_out, self._out / "profiles.parquet")
-                more |= self._profile_numbers()
+                more |= profile_numbers(self._connection, self._out / "profiles.parquet")
             else:
                 leave_out_unknown(self._connection, mapped, left_out, "customers")
                 self._tell(mapped, left_out)
                 task = where.removeprefix("labels.")
                 file = self._out / "labels" / f"{task}.parquet"
                 write_labels(self._connection, mapped, left_out, file)
-                more["labels"][task] = self._label_numbers(file)
+                more["labels"][task] = label_numbers(self._connection, file)
         self._progress.stage("Counting what was written", None)
         sources = source_reports(self._connection, events)
         return IngestReport(
@@ -177,9 +181,8 @@ class _Line:
         for note in self._tables[-1].notes:
             self._progress.say(note)
         limits = self._settings.limits
-        double = sum(n for reason, n in rejected.items() if reason.startswith(_ROW_LOSSES[:2]))
-        unknown = sum(n for reason, n in rejected.items() if reason.startswith(_ROW_LOSSES[3]))
-        other = sum(n for reason, n in rejected.items() if not reason.startswith(_ROW_LOSSES))
+        double, unknown = (sum(rejected.get(reason, 0) for reason in of) for of in ((SAME, SAME_ID), (UNKNOWN,)))
+        other = n_rejected - double - unknown - rejected.get(OLDER, 0)
         for name, n, what in (
             ("bad_rows", other, "bad rows"),
             ("duplicates", double, "duplicates"),
@@ -193,19 +196,6 @@ class _Line:
             self.exceeded.append(
                 f"{where}: {n:,} {what} of {n_read:,} rows, {n / n_read:.1%}; limits.{name} allows {most:.1%}"
             )
-
-    def _profile_numbers(self) -> dict[str, int]:
-        file = text(str(self._out / "profiles.parquet"))
-        one = f"SELECT count(*) FROM customers ANTI JOIN read_parquet({file}) USING (user_id)"
-        other = f"SELECT count(*) FROM read_parquet({file}) ANTI JOIN customers USING (user_id)"
-        (without_profile,), (without_events,) = (
-            run(self._connection, sql, "profiles").fetchall()[0] for sql in (one, other)
-        )
-        return {"customers_without_profile": without_profile, "profiles_without_events": without_events}
-
-    def _label_numbers(self, file: Path) -> list[int]:
-        select = f"SELECT count(*), coalesce(sum(label), 0) FROM read_parquet({text(str(file))})"
-        return [int(n) for n in run(self._connection, select, file.name).fetchall()[0]]
 
 
 def _require_ours(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Rows of a table as they came, numbered, in DuckDB's file on disk; nothing is judged yet."""
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from builder.ingest.settings import EventTable, Join, LabelTable, ProfileTable
@@ -23,12 +24,12 @@ class Loaded:
         where: the setting that names it, as ``events[0]``.
         scan: what it was read from.
         name: DuckDB's view, with columns :data:`ROW` (from 0, over all files), :data:`FILE`, :data:`HASH` (of all
-            columns) and those that are mapped, as :meth:`sql`
-            names them.
+            columns) and those that are mapped, as :meth:`sql` names them.
+        bad_lines: DuckDB's table of the lines that are no rows (file, line, reason, col, record).
         kinds: DuckDB's types of the mapped columns, by their own names.
         n_rows: rows that it has.
         n_left_out: rows that ``where`` leaves out.
-        n_bad_lines: lines that are no rows; DuckDB's table ``bad_<number>`` has them (file, line, reason, col, record).
+        n_bad_lines: lines that are no rows.
         first_rows: of each file the number of its first row.
         notes: what was found out about it.
     """
@@ -36,6 +37,7 @@ class Loaded:
     where: str
     scan: Scan
     name: str
+    bad_lines: str
     kinds: dict[str, str]
     n_rows: int
     n_left_out: int
@@ -80,15 +82,18 @@ def load_table(
     name = f"raw_{number}"
     _store(connection, scan, table.where, joins, mapped, number, where)
     # Every further scan would add the same lines to DuckDB's list of them.
-    _keep_bad_lines(connection, scan, f"bad_{number}", where)
-    n_bad = _count(connection, f"SELECT count(*) FROM bad_{number}", where)
+    bad_lines = f"bad_{number}"
+    _keep_bad_lines(connection, scan, bad_lines, where)
+    n_bad = _count(connection, f"SELECT count(*) FROM {bad_lines}", where)
     n_rows = _count(connection, f"SELECT count(*) FROM {name}", where)
-    n_all = _count(connection, f"SELECT count(*) FROM {scan.sql}", where) if table.where else n_rows
+    # What where leaves out is not stored, so that only then the files are read again.
+    counts = _rows_of_files(connection, scan, scan.sql if table.where else name, where)
+    n_all = sum(counts.values())
     if n_all + n_bad == 0:
         raise DataError(f"{where}: {scan.name} has no rows")
     return Loaded(
-        where, scan, name, {column: kinds[column] for column in mapped}, n_rows, n_all - n_rows, n_bad,
-        _first_rows(connection, scan, where), notes,
+        where, scan, name, bad_lines, {column: kinds[column] for column in mapped}, n_rows, n_all - n_rows, n_bad,
+        _first_rows(scan, counts), notes,
     )  # fmt: skip
 
 
@@ -171,16 +176,16 @@ def _keep_bad_lines(connection: "duckdb.DuckDBPyConnection", scan: Scan, name: s
     )
 
 
-def _first_rows(connection: "duckdb.DuckDBPyConnection", scan: Scan, where: str) -> dict[str, int]:
-    if len(scan.files) < 2:
-        return {}
-    rows = run(connection, f"SELECT {FILE}, count(*) FROM {scan.sql} GROUP BY ALL", where).fetchall()
-    counts = dict(rows)
-    first, found = 0, {}
-    for path in scan.paths:
-        found[path] = first
-        first += counts.get(path, 0)
-    return found
+def _rows_of_files(connection: "duckdb.DuckDBPyConnection", scan: Scan, rows: str, where: str) -> dict[str, int]:
+    """How many rows of each file are among ``rows``; a query's have no file."""
+    file = FILE if scan.files else "''"
+    return dict(run(connection, f"SELECT {file}, count(*) FROM {rows} GROUP BY 1", where).fetchall())
+
+
+def _first_rows(scan: Scan, counts: dict[str, int]) -> dict[str, int]:
+    """The number of each file's first row among the rows of all files; files without rows have no counts."""
+    sizes = [counts.get(path, 0) for path in scan.paths]
+    return dict(zip(scan.paths, accumulate(sizes, initial=0), strict=False)) if len(sizes) > 1 else {}
 
 
 def _count(connection: "duckdb.DuckDBPyConnection", sql: str, where: str) -> int:

@@ -9,12 +9,12 @@ from builder.ingest.settings import (
     ALL,
     EventTable,
     FieldColumn,
-    LabelColumn,
     LabelTable,
     ProfileTable,
     SourceColumn,
     TimeColumn,
     field_columns,
+    label_column,
     time_column,
     user_column,
 )
@@ -75,7 +75,7 @@ def columns_of(table: AnyTable) -> list[str]:
         names += [time_column(each).column for each in table.lifelong.values()]
     else:
         names += [time_column(each).column for each in (table.at, table.event_time) if each]
-        names += [_label(table).column]
+        names += [label_column(table.label).column]
     event_id = getattr(table, "event_id", None)
     return list(dict.fromkeys([*names, *([event_id] if event_id else [])]))
 
@@ -141,7 +141,7 @@ class _Mapper:
             self._time("eval_ts", time_column(table.at), self._plausible)
         if table.event_time:
             self._time("ts", time_column(table.event_time), self._plausible)
-        label = _label(table)
+        label = label_column(table.label)
         self._selected["label"] = label_class(self._sql(label.column), label, self._loaded.where)
         self._check(f"label IS NULL AND NOT {self._is_written(label.column)}", "no label", label.column)
         self._check("label IS NULL", "label is neither of the two", label.column)
@@ -227,10 +227,6 @@ class _Mapper:
 
     def _is_written(self, column: str) -> str:
         return is_written(self._loaded.sql(column))
-
-
-def _label(table: LabelTable) -> LabelColumn:
-    return table.label if isinstance(table.label, LabelColumn) else LabelColumn(table.label)
 
 
 def _listed(column: str) -> str:

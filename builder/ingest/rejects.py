@@ -35,7 +35,7 @@ class Rejects:
         place, loaded = self._n_tables, mapped.loaded
         self._n_tables += 1
         where, files = loaded.where, _case(FILE, loaded.scan.paths, [file.name for file in loaded.scan.files])
-        number = f"{ROW}"
+        number = ROW
         if loaded.first_rows:
             starts = " ".join(f"WHEN {text(path)} THEN {first}" for path, first in loaded.first_rows.items())
             number = f"{ROW} - CASE {FILE} {starts} ELSE 0 END"
@@ -52,11 +52,10 @@ class Rejects:
                 [f"CAST({loaded.sql(check.column)} AS VARCHAR)" for check in mapped.checks],
             )
         )
-        bad_lines = loaded.name.replace("raw_", "bad_")
         lines = _case("file", loaded.scan.paths, [file.name for file in loaded.scan.files])
         parts = [
             f"SELECT {place}, line, {text(where)}, {lines}, NULL, line, {text(BAD_LINE)} || reason, col, NULL, record "
-            f"FROM {bad_lines}",
+            f"FROM {loaded.bad_lines}",
             f"SELECT {place}, {ROW}, {text(where)}, {files}, {number}, NULL, coalesce(reason, CASE bad {reasons} END), "
             f"CASE bad {columns} END, CASE bad {values} END, {record} "
             f"FROM {loaded.name} JOIN {left_out.name} USING ({ROW})",
@@ -71,8 +70,8 @@ class Rejects:
         ).fetchall()
         return dict(rows)
 
-    def write(self, file: Path) -> int:
-        """Write the file, in the order of tables and rows; returns how many there are. None: no file."""
+    def write(self, file: Path) -> None:
+        """Write the file, in the order of tables and rows; none where there are no rejected rows."""
         row = run(self._connection, "SELECT count(*) FROM rejected", "rejected").fetchone()
         assert row
         if row[0]:
@@ -81,7 +80,6 @@ class Rejects:
                 "ORDER BY place, number, reason, _row"
             )
             run(self._connection, f"COPY (SELECT {named}) TO {text(str(file))} (FORMAT csv, HEADER)", str(file))
-        return int(row[0])
 
 
 def require_ours(file: Path) -> None:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from builder.ingest.sql import text
+from builder.ingest.sql import parquet
 from builder.ingest.tables import run
+from builder.ingest.values import is_text
 from pragmatiq_triton.errors import DataError
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def source_reports(connection: "duckdb.DuckDBPyConnection", events: Path) -> lis
     rows = _rows(
         connection,
         "SELECT source, count(*), count(DISTINCT user_id), min(ts), max(ts) "
-        f"FROM {_parquet(events)} GROUP BY source ORDER BY source",
+        f"FROM {parquet(events)} GROUP BY source ORDER BY source",
     )
     return [
         SourceReport(source=source, events=n, customers=users, first=first.isoformat(), last=last.isoformat())
@@ -134,7 +135,7 @@ def field_reports(
     rows = _rows(
         connection,
         "WITH pairs AS (SELECT source, unnest(map_entries(fields), recursive := true) FROM "
-        f"{_parquet(events)}), valued AS (SELECT source, key, value, count(*) AS n FROM pairs GROUP BY ALL), "
+        f"{parquet(events)}), valued AS (SELECT source, key, value, count(*) AS n FROM pairs GROUP BY ALL), "
         "typed AS (SELECT *, TRY_CAST(value AS DOUBLE) AS number FROM valued) "
         "SELECT source, key, sum(n), count(*), sum(n) FILTER (number IS NOT NULL), min(number), max(number), "
         f"max_by(value, {{'n': n, 'value': value}}, {_EXAMPLES}) FROM typed GROUP BY ALL ORDER BY source, key",
@@ -143,7 +144,7 @@ def field_reports(
         FieldReport(
             source=source,
             field=key,
-            kind="number" if (numbers or 0) >= 0.99 * n else "text" if distinct > max(100, 0.05 * n) else "category",
+            kind="number" if (numbers or 0) >= 0.99 * n else "text" if is_text(distinct, n) else "category",
             missing=round(1 - n / counts[source], 6),
             distinct=distinct,
             least=least,
@@ -163,19 +164,32 @@ def customer_numbers(connection: "duckdb.DuckDBPyConnection") -> dict[str, Any]:
     return {"customers": n, "events_per_customer": list(quartiles or []), "histogram": dict(bins)}
 
 
+def profile_numbers(connection: "duckdb.DuckDBPyConnection", profiles: Path) -> dict[str, int]:
+    """``customers_without_profile`` and ``profiles_without_events``."""
+    ((without_profile,),) = _rows(
+        connection, f"SELECT count(*) FROM customers ANTI JOIN {parquet(profiles)} USING (user_id)"
+    )
+    ((without_events,),) = _rows(
+        connection, f"SELECT count(*) FROM {parquet(profiles)} ANTI JOIN customers USING (user_id)"
+    )
+    return {"customers_without_profile": without_profile, "profiles_without_events": without_events}
+
+
+def label_numbers(connection: "duckdb.DuckDBPyConnection", labels: Path) -> list[int]:
+    """How many labels there are, and how many of them are 1."""
+    (counts,) = _rows(connection, f"SELECT count(*), coalesce(sum(label), 0) FROM {parquet(labels)}")
+    return [int(n) for n in counts]
+
+
 def months(connection: "duckdb.DuckDBPyConnection", events: Path) -> dict[str, int]:
     """Events of each month that has some."""
     return dict(
         _rows(
             connection,
-            f"SELECT strftime(ts, '%Y-%m') AS month, count(*) FROM {_parquet(events)} GROUP BY month ORDER BY month",
+            f"SELECT strftime(ts, '%Y-%m') AS month, count(*) FROM {parquet(events)} GROUP BY month ORDER BY month",
         )
     )
 
 
 def _rows(connection: "duckdb.DuckDBPyConnection", sql: str) -> list[tuple[Any, ...]]:
     return run(connection, sql, FILE).fetchall()
-
-
-def _parquet(file: Path) -> str:
-    return f"read_parquet({text(str(file))})"

@@ -57,6 +57,7 @@ class Guess:
         event_id: the column of a name of each event.
         source: the column that says the kind of each event.
         fields: columns of values.
+        milestones: of profiles, columns that hold lists of names and moments.
         left_out: columns, each with the reason.
     """
 
@@ -71,6 +72,7 @@ class Guess:
     event_id: str | None = None
     source: str | None = None
     fields: list[str] = field(default_factory=list)
+    milestones: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -189,6 +191,8 @@ def _guess_rest(guess: Guess) -> None:
             continue
         if reason := _personal(column, guess.kind):
             guess.left_out[column.name] = reason
+        elif guess.kind == "profiles" and column.is_milestones:
+            guess.milestones.append(column.name)
         elif column.is_nested:
             guess.fields.append(column.name)
         elif column.filled == 0:

@@ -5,13 +5,13 @@ default for all tables, so the smallest entry is a table, a customer, a time and
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from builder.settings import read_settings
+from builder.settings import load_settings
 from pragmatiq_triton.errors import ConfigError
-from pragmatiq_triton.time_range import NANOSECONDS, PLAUSIBLE, TimeRange
+from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 
 Format = Literal["csv", "json", "parquet", "arrow"]
 Duplicates = Literal["drop", "keep"]
@@ -37,7 +37,7 @@ class TimeColumn(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class FieldColumn(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A column of values; with ``decimal`` it holds numbers, and what is none of them is a bad row.
+    """A column of values; with ``decimal`` it holds numbers, and a row with any other value there is a bad one.
 
     Attributes:
         column: its name.
@@ -200,11 +200,7 @@ def load_ingest_settings(path: Path) -> IngestSettings:
     Raises:
         ConfigError: the file is no YAML, a setting is unknown or does not fit; the message says where.
     """
-    values: dict[str, Any] = read_settings(path)
-    try:
-        settings = msgspec.convert(values, IngestSettings)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    settings = load_settings(IngestSettings, path, {})
     _check(path, settings)
     return settings
 
@@ -218,6 +214,11 @@ def field_columns(given: Fields) -> dict[str, FieldColumn]:
     """The long form of the setting of fields: by their name in the raw data."""
     named = {name: name for name in given} if isinstance(given, list) else given
     return {name: FieldColumn(each) if isinstance(each, str) else each for name, each in named.items()}
+
+
+def label_column(given: str | LabelColumn) -> LabelColumn:
+    """The long form of the setting of a label."""
+    return given if isinstance(given, LabelColumn) else LabelColumn(given)
 
 
 def user_column(given: str | UserColumn) -> UserColumn:
@@ -274,7 +275,6 @@ def _check_time(where: str, time: TimeColumn) -> None:
             raise ConfigError(
                 f"{where}: {time.column}: zone: expected a name such as Europe/London, got {time.zone!r}"
             ) from None
-    assert time.unit is None or time.unit in NANOSECONDS
 
 
 def named_tables(settings: IngestSettings) -> list[tuple[str, EventTable | ProfileTable | LabelTable]]:

@@ -1,5 +1,7 @@
 """Pieces of SQL: names and texts in their quotes."""
 
+from pathlib import Path
+
 
 def ident(name: str) -> str:
     """``name`` as an identifier."""
@@ -9,6 +11,11 @@ def ident(name: str) -> str:
 def text(value: str) -> str:
     """``value`` as a string literal."""
     return "'" + value.replace("'", "''") + "'"
+
+
+def parquet(file: Path) -> str:
+    """The table in the parquet file ``file``."""
+    return f"read_parquet({text(str(file))})"
 
 
 def texts(values: list[str]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder.ingest.csv_files import csv_scan
 from builder.ingest.settings import Csv, Format, Join, Table
-from builder.ingest.sql import ident, text, texts
+from builder.ingest.sql import text, texts
 from pragmatiq_triton.errors import ConfigError, DataError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ class Scan:
         files: where the rows lie; none for a query.
         paths: what DuckDB reads for each of them: the file, or a copy of it in UTF-8.
         rejects: DuckDB's table of the lines that are no rows, if there is one.
-        header_lines: lines before the first row.
-        is_ordered: whether rows come in the same order each time.
         notes: what was found out about it.
     """
 
@@ -58,8 +56,6 @@ class Scan:
     files: list[Path] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     rejects: str | None = None
-    header_lines: int = 0
-    is_ordered: bool = True
     notes: list[str] = field(default_factory=list)
 
     def require(self, columns: Iterable[str], where: str) -> None:
@@ -70,12 +66,8 @@ class Scan:
             lower = {name.strip().lower(): name for name in self.columns}
             like = [lower[column.strip().lower()]] if column.strip().lower() in lower else []
             like = like or difflib.get_close_matches(column, list(self.columns), 1, 0.75)
-            advice = f"; did you mean {like[0]!r}?" if like else ""
-            raise ConfigError(
-                f"{where}: {self.name} has no column {column!r}{advice} It has: {', '.join(self.columns)}"
-                if advice
-                else f"{where}: {self.name} has no column {column!r}; it has: {', '.join(self.columns)}"
-            )
+            has = f"did you mean {like[0]!r}? It has" if like else "it has"
+            raise ConfigError(f"{where}: {self.name} has no column {column!r}; {has}: {', '.join(self.columns)}")
 
 
 class Opener:
@@ -124,8 +116,7 @@ class Opener:
                 files,
                 found.paths,
                 found.rejects,
-                found.header_lines,
-                notes=found.notes,
+                found.notes,
             )
         if kind == "parquet":
             sql = f"read_parquet({paths}, union_by_name=true, hive_partitioning=true, filename='_file')"
@@ -156,7 +147,7 @@ class Opener:
                 file = self._base / database
                 if not file.is_file():
                     raise ConfigError(f"{where}: database: there is no file {file}")
-                self._run(f"ATTACH {texts([str(file)])[1:-1]} AS {name} (READ_ONLY)", f"{where}: {shown}")
+                self._run(f"ATTACH {text(str(file))} AS {name} (READ_ONLY)", f"{where}: {shown}")
                 self._run(f"USE {name}", where)
                 try:
                     self._run(f"CREATE TEMP TABLE {name}_rows AS {query}", f"{where}: {shown}")
@@ -171,7 +162,7 @@ class Opener:
                 self._run(f"CREATE TABLE {name}_rows AS SELECT * FROM {name}", f"{where}: {shown}")
                 self._connection.unregister(name)
             sql = f"{name}_rows"
-        return Scan(shown, sql, self._columns(sql, f"{where}: {shown}"), is_ordered=False)
+        return Scan(shown, sql, self._columns(sql, f"{where}: {shown}"))
 
     @contextmanager
     def _rows_of(self, database: str, query: str, where: str) -> Iterator[Any]:
@@ -300,8 +291,3 @@ def _without_password(database: str) -> str:
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:2])[:300] if lines else type(error).__name__
-
-
-def described(columns: dict[str, str]) -> str:
-    """Identifiers of all columns, for SELECT."""
-    return ", ".join(map(ident, columns))

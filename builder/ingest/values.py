@@ -29,7 +29,7 @@ class Entry:
 
 
 def user_text(column: str, kind: str, whole_number: bool) -> str:
-    """The customer as text without spaces around it, null if there is none.
+    """The customer as text without spaces around it; null if the row names no customer.
 
     Whole numbers that a float column holds lose the ``.0`` that floats are written with.
     """
@@ -51,7 +51,7 @@ def plain_text(column: str, kind: str) -> str:
 
 
 def number_text(column: str, kind: str, field: FieldColumn) -> str:
-    """A written number as text with a decimal point, null if it is none.
+    """A written number as text with a decimal point; null if the value is no number.
 
     A minus may stand behind, and parentheses mean one, as in bookkeeping. Groups of digits must be of three, so that
     ``12.50`` is no number where the point parts thousands: it would be read a hundredfold.
@@ -103,6 +103,11 @@ def label_class(column: str, label: LabelColumn, where: str) -> str:
     # If only one of them is named, every other value means the other.
     rest = "" if ones and zeros else f"WHEN nullif({value}, '') IS NOT NULL THEN {0 if ones else 1}"
     return f"CAST(CASE {one} {zero} {rest} END AS TINYINT)"
+
+
+def is_text(distinct: int, filled: int) -> bool:
+    """Whether so many different values among ``filled`` are texts rather than categories."""
+    return distinct > max(100, 0.05 * filled)
 
 
 def map_of(entries: list[Entry], all_of: str | None) -> str:

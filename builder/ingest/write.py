@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from builder.ingest.left_out import LeftOut
 from builder.ingest.load import ROW
 from builder.ingest.mapping import Mapped
-from builder.ingest.sql import text
+from builder.ingest.sql import parquet, text
 from builder.ingest.tables import run
 from builder.ingest.values import Entry, map_of
 
@@ -69,11 +69,10 @@ def write_labels(connection: "duckdb.DuckDBPyConnection", mapped: Mapped, left_o
 
 
 def keep_customers(connection: "duckdb.DuckDBPyConnection", events: Path) -> None:
-    """The table ``customers`` (user_id, n, first_ts, last_ts) of what was written."""
+    """The table ``customers`` (user_id, and n, its events) of what was written."""
     run(
         connection,
-        "CREATE TABLE customers AS SELECT user_id, count(*) AS n, min(ts) AS first_ts, max(ts) AS last_ts "
-        f"FROM read_parquet({text(str(events))}) GROUP BY user_id",
+        f"CREATE TABLE customers AS SELECT user_id, count(*) AS n FROM {parquet(events)} GROUP BY user_id",
         "customers",
     )
 

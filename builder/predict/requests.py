@@ -26,7 +26,7 @@ class Shard:
 
     @classmethod
     def of(cls, text: str) -> "Shard":
-        """Read ``I/N``; :class:`ConfigError` for what is none."""
+        """Read ``I/N``; :class:`ConfigError` for any other text."""
         number, slash, count = text.partition("/")
         if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
             raise ConfigError(f"--shard {text}: expected I/N with I from 1 to N, such as 1/4")
@@ -41,7 +41,7 @@ class Request(NamedTuple):
     """One row to predict.
 
     ``place`` says where it comes from, in words; ``row`` is the number of its row in the table of moments, -1 without;
-    ``at`` is its moment in microseconds, 0 without. ``raw`` is the record, or ``problem`` says why there is none.
+    ``at`` is its moment in microseconds, 0 without. ``raw`` is the record; if it has none, ``problem`` says why.
     """
 
     place: str

@@ -94,6 +94,9 @@ class SlowCallerError(RequestError):
     grpc_status = "DEADLINE_EXCEEDED"
     code = "slow_caller"
 
+    def __init__(self) -> None:
+        super().__init__("the request did not arrive in time")
+
 
 class BusyError(RequestError):
     """More at once than there is room for: of all callers, or of this one."""

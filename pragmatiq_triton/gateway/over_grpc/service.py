@@ -180,7 +180,7 @@ async def _message(messages: AsyncIterator[bytes], seconds: float) -> bytes:
         async with asyncio.timeout(seconds):
             return await anext(messages, b"")
     except TimeoutError:
-        raise SlowCallerError("the request did not arrive in time") from None
+        raise SlowCallerError from None
 
 
 def _bytes(message: Any) -> bytes:

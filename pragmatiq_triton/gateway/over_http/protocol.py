@@ -180,7 +180,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if now < self._due or self.transport.is_closing():
             return
         if self._in_headers or (self.cycle is not None and not self.cycle.response_started):
-            self._end(SlowCallerError("the request did not arrive in time"))
+            self._end(SlowCallerError())
         else:
             self.transport.close()
 
