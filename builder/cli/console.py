@@ -172,7 +172,7 @@ def errors_as_exit_codes() -> Iterator[None]:
     What the system refuses (a full disk, a read-only folder, a closed pipe, no memory) is one line and 1. SIGTERM and
     SIGHUP end a command as Ctrl-C does: by an exception, with 128 and the signal's number as exit code.
     """
-    raising = _raise_on_signals()
+    raising, afterwards = _raise_on_signals(), signal.SIG_DFL
     try:
         with checked_output():
             yield
@@ -197,6 +197,8 @@ def errors_as_exit_codes() -> Iterator[None]:
         raise SystemExit(130) from None
     except Stopped as stopped:
         stderr.print(f"stopped by {stopped}")
+        # The end is under way: a second signal would end the interpreter's own end by itself, without the exit code.
+        afterwards = signal.SIG_IGN
         raise SystemExit(stopped.exit_code) from None
     except SystemExit as end:
         # What typer makes of Ctrl-C.
@@ -205,7 +207,7 @@ def errors_as_exit_codes() -> Iterator[None]:
         raise
     finally:
         for number in raising:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, afterwards)
 
 
 def _raise_on_signals() -> list[signal.Signals]:

@@ -112,3 +112,16 @@ def test_a_hangup_that_nohup_ignores_stays_ignored():
             process.wait(0.5)
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(30) == 143
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_second_signal_while_the_interpreter_ends_leaves_the_exit_code(number, code):
+    program = f"""
+import atexit, os
+from builder.cli.console import errors_as_exit_codes
+atexit.register(os.kill, os.getpid(), {int(number)})
+with errors_as_exit_codes():
+    os.kill(os.getpid(), {int(number)})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, f"stopped by {number.name}\n")
