@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from builder.ingest.csv_files import csv_scan
 from builder.ingest.settings import Csv, Format, Join, Table
 from builder.ingest.sql import text, texts
+from builder.ingest.stopping import stoppable
 from pragmatiq_triton.errors import ConfigError, DataError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class Opener:
             ) from None
         try:
             with dbapi.connect(database) as connection, connection.cursor() as cursor:
-                cursor.execute(query)
+                stoppable(lambda: cursor.execute(query), cursor.adbc_cancel)
                 yield cursor.fetch_record_batch()
         except dbapi.Error as error:
             raise DataError(f"{where}: {_first_line(error)}") from None
@@ -206,20 +207,13 @@ def run(connection: "duckdb.DuckDBPyConnection", sql: str, where: str) -> "duckd
     import duckdb
 
     try:
-        return connection.execute(sql)
-    except duckdb.InterruptException:
-        raise KeyboardInterrupt from None
+        return stoppable(lambda: connection.execute(sql), connection.interrupt)
     except duckdb.OutOfMemoryException as error:
         raise DataError(f"{where}: more memory is needed than --memory allows: {_first_line(error)}") from None
     except duckdb.Error as error:
         if "No space left on device" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
         raise DataError(f"{where}: {_first_line(error)}") from None
-    except RuntimeError as error:
-        if "interrupted" not in str(error).lower():
-            raise
-        # DuckDB has stopped the query, and hides what a signal's handler raised.
-        raise (error.__cause__ or error.__context__ or KeyboardInterrupt()) from None
 
 
 def table_files(base: Path, pattern: str, where: str) -> list[Path]:

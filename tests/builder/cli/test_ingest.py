@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 from typer.testing import CliRunner
 
 from builder.cli.app import app
@@ -53,16 +54,22 @@ def test_guesses_as_json(tmp_path, monkeypatch):
     assert pragmatiq("init", "cards.csv", "--ask", "--overwrite").exception is not None
 
 
-def test_ctrl_c_within_a_query_is_one_line_and_leaves_nothing(tmp_path):
+@pytest.mark.parametrize(
+    ("sent", "code", "line"), [(signal.SIGINT, 130, "interrupted\n"), (signal.SIGTERM, 143, "stopped by SIGTERM\n")]
+)
+def test_a_signal_within_a_query_is_one_line_and_leaves_nothing(tmp_path, sent, code, line):
     endless = "SELECT 'c' || i AS customer, '2025-01-01' AS at, i AS amount FROM range(100000000000) t(i)"
     event = {"query": endless, "source": "card", "user": "customer", "time": "at", "fields": ["amount"]}
     (tmp_path / "ingest.yaml").write_text(json.dumps({"events": [event]}), encoding="utf-8")
     command = [sys.executable, "-m", "builder.cli", "ingest", "ingest.yaml", "--out", "raw"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline().startswith("Reading events[0]: query")
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        said = process.stderr.read()
-    assert (process.returncode, said) == (130, "interrupted\n")
+        try:
+            assert process.stderr is not None
+            assert process.stderr.readline().startswith("Reading events[0]: query")
+            time.sleep(0.5)
+            process.send_signal(sent)
+            _, said = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert (process.returncode, said) == (code, line)
     assert [path.name for path in tmp_path.iterdir()] == ["ingest.yaml"]

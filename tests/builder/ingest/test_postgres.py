@@ -1,10 +1,14 @@
 """A query on a real PostgreSQL, which this test starts; skipped where none is installed."""
 
+import json
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -102,3 +106,19 @@ def test_an_address_whose_variable_is_not_set(tables, monkeypatch):
     monkeypatch.delenv("BANK_DATABASE", raising=False)
     with pytest.raises(ConfigError, match=r"an environment variable of '\$BANK_DATABASE' is not set"):
         tables.ingest(events=[EVENTS | {"database": "$BANK_DATABASE", "query": QUERY}])
+
+
+def test_a_signal_ends_a_query_of_the_database(tmp_path, postgres):
+    event = EVENTS | {"database": postgres["address"], "query": "SELECT pg_sleep(600)::text AS customer"}
+    (tmp_path / "ingest.yaml").write_text(json.dumps({"events": [event]}), encoding="utf-8")
+    command = [sys.executable, "-m", "builder.cli", "ingest", "ingest.yaml", "--out", "raw"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert process.stderr.readline().startswith("Reading events[0]: query")
+            time.sleep(2)
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert (process.returncode, said) == (143, "stopped by SIGTERM\n")
