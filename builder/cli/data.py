@@ -132,6 +132,10 @@ def tokenize(
     Read the warnings: each names a field that may not be what it became, and the setting (force_numeric,
     force_categorical, force_text, drop_fields, missing_values, max_event_tokens) that changes it.
 
+    With --tokenizer-dir it also says, by field, how much of the data the tokenizer does not know: unseen values,
+    sources and fields, and numbers outside the buckets, beside the share in the data that it was fitted on. What is
+    notably more is a warning.
+
     With text_value_mode: embed in the config, each distinct string is embedded once by the frozen text model, here;
     an interrupted run goes on where it stopped. The later steps need no switch: they read the data set.
     """

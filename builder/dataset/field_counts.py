@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from builder.dataset.columns import CountedValues, EncodableEvents, EncodableProfiles, Part
-from builder.dataset.field_table import Field
+from builder.dataset.field_table import Field, FittedShares
 from pragmatiq_triton.batch import Int64, Token, cu_seqlens
 from pragmatiq_triton.tokenizer.config import TokenizerConfig
 from pragmatiq_triton.tokenizer.fields import EncodedFields, FieldColumn
@@ -31,6 +31,7 @@ class FieldCounters:
         self.cut_in_events = self.cut_profiles = 0
         """Events and profiles over the limit on their tokens."""
         self._config: TokenizerConfig = vocabulary.config
+        self._vocabulary = vocabulary
 
     @property
     def unknown_values(self) -> int:
@@ -70,7 +71,17 @@ class FieldCounters:
 
     def _add_values(self, counted: Iterable[CountedValues]) -> None:
         for values in counted:
-            self._counter(values.part, values.key).add(values)
+            counter = self._counter(values.part, values.key)
+            counter.add(values)
+            if self._vocabulary.kind(values.key) == "categorical":
+                known = self._vocabulary.state["cat_vocab"][values.key]
+                # Without rules a tokenizer knows values as they are written.
+                looked_up = values.read if self._vocabulary.rules else values.written
+                counter.add_unseen(
+                    (value, count)
+                    for value, count in zip(looked_up, values.counts.tolist(), strict=True)
+                    if count and value is not None and value not in known
+                )
 
     def _add_tokens(
         self, columns: list[FieldColumn], encoded: EncodedFields, cut: Int64, part_of: Int64, parts: tuple[Part, ...]
@@ -78,6 +89,8 @@ class FieldCounters:
         first = encoded.tokens[cu_seqlens(encoded.counts)[:-1]]
         unknown = (first[:, Token.VALUE] == UNK) & (first[:, Token.TEXT] < 0)
         for column in columns:
+            is_numeric = self._vocabulary.kind(column.key) == "numeric"
+            open_buckets = self._vocabulary.open_buckets(column.key) if is_numeric else ()
             for number, part in enumerate(parts):
                 slots = column.slots if len(parts) == 1 else column.slots[part_of[column.slots] == number]
                 if len(slots):
@@ -85,6 +98,8 @@ class FieldCounters:
                     counter.tokens += int(encoded.counts[slots].sum())
                     counter.cut_tokens += int(cut[slots].sum())
                     counter.unknown += int(np.count_nonzero(unknown[slots]))
+                    if open_buckets:
+                        counter.outside += int(np.count_nonzero(np.isin(first[slots, Token.VALUE], open_buckets)))
 
 
 def _count_owners(cut: Int64, lengths: Int64) -> int:
@@ -98,7 +113,7 @@ class FieldCounter:
     def __init__(self, part: Part, name: str) -> None:
         self.part: Part = part
         self.name = name
-        self.values = self.missing = self.numbers = self.unknown = self.tokens = self.cut_tokens = 0
+        self.values = self.missing = self.numbers = self.unknown = self.outside = self.tokens = self.cut_tokens = 0
         self.decimals = self.floats = self.exponents = self.separated = 0
         """Of the values: numbers with decimal places, whole ones written ``123.0``, long whole ones written with an
         exponent, and those that would be numbers without separators."""
@@ -110,6 +125,8 @@ class FieldCounter:
         self.frequent: dict[str, int] = {}
         self.odd: dict[str, int] = {}
         """Values that are no numbers."""
+        self.unseen: dict[str, int] = {}
+        """Values of a category that the tokenizer does not know."""
         self._hashes = np.zeros(0, np.int64)
         self._new_hashes: list[Int64] = []
         self._n_new = 0
@@ -165,8 +182,12 @@ class FieldCounter:
             if self._n_new > max(len(self._hashes), 1 << 16):
                 _ = self.distinct
 
-    def row(self, kind: str) -> Field:
-        """The field's row in the table."""
+    def add_unseen(self, values: Iterable[tuple[str, int]]) -> None:
+        """Count values that the tokenizer does not know, so that some can be named."""
+        _tally(self.unseen, values)
+
+    def row(self, kind: str, fitted: FittedShares | None = None) -> Field:
+        """The field's row in the table; ``fitted``: its shares in the data that the tokenizer was fitted on."""
         return Field(
             name=self.name,
             part=self.part,
@@ -177,9 +198,12 @@ class FieldCounter:
             distinct_at_least=self.distinct >= MOST_DISTINCT,
             numbers=self.numbers,
             unknown=self.unknown,
+            outside=self.outside,
             tokens=self.tokens,
             cut_tokens=self.cut_tokens,
             examples=self.examples,
+            unseen=most_frequent(self.unseen),
+            fitted=fitted,
         )
 
 

@@ -4,15 +4,17 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from builder.dataset.field_counts import FieldCounter, FieldCounters, most_frequent
-from builder.dataset.field_table import MOST_FIELDS, FieldTable, kept_fields
+from builder.dataset.field_table import MOST_FIELDS, FieldTable, FittedShares, UnknownTotals, kept_fields, percent
 from builder.dataset.fit import NUMERIC_LEAST_VALUES, NUMERIC_SHARE
+from builder.dataset.fitted_shares import Fitted, is_notable
 from pragmatiq_triton.listing import listed
+from pragmatiq_triton.tokenizer.tokenizer import SOURCE_KEY
 from pragmatiq_triton.tokenizer.vocabulary import Vocabulary
 
 NEAR_NUMERIC = 0.9
 """A field with at least this share of numbers, but too few to be numeric, is a near miss."""
 UNKNOWN_BOUND = 0.1
-"""A field with a larger share of values that are [UNK] is warned of."""
+"""A field with a larger share of values that are [UNK] is warned of where nothing says what the share was before."""
 ENOUGH_VALUES = 100
 """For judging that every value is another one, or that all are of one width."""
 IDENTIFIER_WIDTH = 4
@@ -26,18 +28,50 @@ _IDENTIFIER = re.compile(
 
 
 def field_table(
-    counters: FieldCounters, vocabulary: Vocabulary, *, fitted: bool, reading: Sequence[str] = ()
+    counters: FieldCounters,
+    vocabulary: Vocabulary,
+    *,
+    fitted: bool,
+    before: Fitted | None = None,
+    reading: Sequence[str] = (),
 ) -> FieldTable:
     """The table of what was counted; ``fitted``: to these data, so that a field's kind can still be changed.
 
-    ``reading``: warnings of what was put up with on the way to the fields.
+    ``before``: the shares in the data that the tokenizer was fitted on, if those are others and known; ``reading``:
+    warnings of what was put up with on the way to the fields.
     """
-    rows = [counter.row(kind_of(counter, vocabulary)) for counter in counters.counters.values()]
+    rows = [
+        counter.row(kind_of(counter, vocabulary), before.of.get(field) if before else None)
+        for field, counter in counters.counters.items()
+    ]
     fields = kept_fields(rows, MOST_FIELDS)
-    warnings = [*reading, *_warnings(counters, vocabulary, fitted)]
+    warnings = [*reading, *_warnings(counters, vocabulary, fitted, before)]
     if len(warnings) > MOST_WARNINGS:
         warnings = [*warnings[:MOST_WARNINGS], f"and {len(warnings) - MOST_WARNINGS} more warnings"]
-    return FieldTable(fields=fields, left_out=len(rows) - len(fields), warnings=warnings)
+    return FieldTable(
+        fields=fields,
+        left_out=len(rows) - len(fields),
+        warnings=warnings,
+        fitted=fitted,
+        totals=_totals(counters, vocabulary),
+        fitted_shares=before.all if before else None,
+    )
+
+
+def _totals(counters: FieldCounters, vocabulary: Vocabulary) -> UnknownTotals:
+    read = [c for c in counters.counters.values() if kind_of(c, vocabulary) not in ("dropped", "missing")]
+    known = [counter for counter in read if vocabulary.kind(counter.name)]
+    strange = [counter for counter in read if not vocabulary.kind(counter.name)]
+    source = counters.counters.get(("events", SOURCE_KEY))
+    return UnknownTotals(
+        values=sum(counter.values for counter in read),
+        unseen_values=sum(counter.unknown for counter in known),
+        unseen_sources=source.unknown if source else 0,
+        unseen_fields=len(strange),
+        values_of_unseen_fields=sum(counter.values for counter in strange),
+        numbers=sum(counter.values for counter in known if vocabulary.kind(counter.name) == "numeric"),
+        outside=sum(counter.outside for counter in known),
+    )
 
 
 def kind_of(counter: FieldCounter, vocabulary: Vocabulary) -> str:
@@ -48,7 +82,7 @@ def kind_of(counter: FieldCounter, vocabulary: Vocabulary) -> str:
     return kind or ("unknown" if counter.values else "missing")
 
 
-def _warnings(counters: FieldCounters, vocabulary: Vocabulary, fitted: bool) -> Iterator[str]:
+def _warnings(counters: FieldCounters, vocabulary: Vocabulary, fitted: bool, before: Fitted | None) -> Iterator[str]:
     read = [
         counter
         for _, counter in sorted(counters.counters.items())
@@ -60,10 +94,21 @@ def _warnings(counters: FieldCounters, vocabulary: Vocabulary, fitted: bool) -> 
             yield from _near_misses(counter, vocabulary)
         yield from _sizes(vocabulary, read)
     else:
+        known = [counter for counter in read if vocabulary.kind(counter.name)]
         yield from unknown_fields(
-            [(counter.name, counter.unknown, counter.values) for counter in read if vocabulary.kind(counter.name)],
+            # What the shares were before says more than the one bound for all.
+            [] if before else [(counter.name, counter.unknown, counter.values) for counter in known],
             [counter.name for counter in read if not vocabulary.kind(counter.name)],
         )
+        if before:
+            for counter in known:
+                yield from _notably_more(counter, vocabulary, before.of.get((counter.part, counter.name)))
+        else:
+            yield (
+                "how much was unknown in the data that the tokenizer was fitted on is not known, so nothing is "
+                "compared: no fields.json of those data lies beside it; give --tokenizer-dir the folder `tokenizer` "
+                "of the data set or of its run"
+            )
         there = {counter.name for counter in read}
         if lacking := [name for name in vocabulary.state["field_kind"] if name not in there]:
             yield f"the tokenizer was fitted with fields that these data lack: {_names(sorted(lacking))}"
@@ -75,6 +120,30 @@ def _warnings(counters: FieldCounters, vocabulary: Vocabulary, fitted: bool) -> 
     for _, counter in sorted(counters.counters.items()):
         if not counter.values and counter.missing and counter.name not in vocabulary.config.drop_fields:
             yield f"{_field(counter)}: all of its {counter.missing:,} values are missing, so it leaves no token"
+
+
+def _notably_more(counter: FieldCounter, vocabulary: Vocabulary, listed_before: FittedShares | None) -> Iterator[str]:
+    """Warnings of a field of which the tokenizer knows notably less than of the data that it was fitted on."""
+    before = listed_before or FittedShares(0, 0)
+
+    def was(share: float) -> str:
+        fitted_on = "the data that it was fitted on"
+        return f"{percent(share)} in {fitted_on}" if listed_before else f"the table of {fitted_on} does not list it"
+
+    share = counter.unknown / max(counter.values, counter.unknown, 1)
+    if is_notable(counter.unknown, share, before.unknown):
+        examples = ", ".join(map(repr, most_frequent(counter.unseen or counter.odd)))
+        yield (
+            f"{_field(counter)}: {percent(share)} of its {counter.values:,} values are unknown to the tokenizer, such "
+            f"as {examples} ({was(before.unknown)}); spell values as in training, or fit a new tokenizer"
+        )
+    edges, share = vocabulary.outer_edges(counter.name), counter.outside / max(counter.values, 1)
+    if edges and is_notable(counter.outside, share, before.outside):
+        yield (
+            f"{_field(counter)}: {percent(share)} of its {counter.values:,} numbers lie outside the tokenizer's "
+            f"buckets, below {edges[0]:g} or from {edges[1]:g} on ({was(before.outside)}); if the unit is still "
+            "the same, fit a new tokenizer"
+        )
 
 
 def unknown_fields(known: Sequence[tuple[str, int, int]], strange: Sequence[str]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from builder.dataset.columns import EncodableEvents, EncodableProfiles, profile_
 from builder.dataset.field_counts import FieldCounters
 from builder.dataset.field_warnings import field_table
 from builder.dataset.fit import fit
+from builder.dataset.fitted_shares import fitted_shares
 from builder.dataset.store import FORMAT
 from builder.dataset.texts import TextStore
 from builder.progress import Progress, Silent
@@ -89,6 +90,7 @@ def _write(
     check_columns(data)
     n_rows = count_rows(data, "events")
     vocabulary = Vocabulary.load(tokenizer_dir) if tokenizer_dir else None
+    before = fitted_shares(tokenizer_dir) if tokenizer_dir else None
     config = vocabulary.config if vocabulary else config or TokenizerConfig()
     if text_model:
         _require_text_model(config)
@@ -128,7 +130,8 @@ def _write(
         text_encoder=encoder.name if encoder else None,
     )
     reading = [*found.lines, *writer.warnings()]
-    field_table(writer.fields, vocabulary, fitted=tokenizer_dir is None, reading=reading).save(new)
+    fitted = tokenizer_dir is None
+    field_table(writer.fields, vocabulary, fitted=fitted, before=before, reading=reading).save(new)
     (new / "meta.json").write_text(json.dumps({"format": FORMAT, **asdict(summary)}, indent=1), encoding="utf-8")
     return summary
 

@@ -116,6 +116,16 @@ class Vocabulary:
         buckets[numbers == 0] = 0
         return np.where(np.isfinite(numbers), self.state["binner_base"][key] + buckets, UNK)
 
+    def outer_edges(self, key: str) -> tuple[float, float] | None:
+        """Where the two open buckets of a numeric field begin: below the first number, and from the second on."""
+        edges = self._edges.get(key)
+        return None if edges is None or not len(edges) else (float(edges[0]), float(edges[-1]))
+
+    def open_buckets(self, key: str) -> tuple[int, int]:
+        """Value ids of a numeric field's buckets that have no lower or no upper edge."""
+        base = int(self.state["binner_base"][key])
+        return base + 1, base + len(self._edges[key]) + 1
+
     def piece_ids(self, values: Sequence[str], most: int) -> tuple[Int64, Int64, Int64]:
         """BPE ids of texts as :class:`~pragmatiq_triton.tokenizer.bpe.BpeEncoder` gives them, in the one id space."""
         if self.bpe is None:

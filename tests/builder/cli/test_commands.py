@@ -46,6 +46,14 @@ def test_from_data_to_a_repository(pragmatiq, data, tmp_path, config):
     for path in ("tok", "runs/r"):
         assert pragmatiq("info", tmp_path / path, "--json").json["fields"] == summary["fields"]
     assert "| `amount` | events | numeric |" in (tmp_path / "repo" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    known = pragmatiq("tokenize", data, "--out", tmp_path / "next", "--tokenizer-dir", tmp_path / "runs/r/tokenizer")
+    assert "before: in the data that it was fitted on" in known.out
+    assert "outside the buckets" in known.out
+    assert "unknown to the tokenizer" not in known.err
+    assert pragmatiq("info", tmp_path / "next").out.endswith(known.out[known.out.index("Fields") :])
+    unknown = pragmatiq("info", tmp_path / "next", "--json").json["unknown"]
+    assert (unknown["unknown_share"], unknown["fitted_on_these_data"]) == (0.0, False)
+    assert unknown["fitted"] == {"unknown": 0.0, "outside": unknown["outside"] / unknown["numbers"]}
     for path in ("tok", "runs/r", "repo"):
         assert summary["tokenizer_hash"] in pragmatiq("info", tmp_path / path, "--json").out
     again = pragmatiq("pretrain", tmp_path / "tok", "--name", "r", *TINY, *runs, expect=2)

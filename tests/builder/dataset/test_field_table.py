@@ -114,6 +114,57 @@ def test_as_json_it_has_the_shares(data, tmp_path):
     assert isinstance(values["warnings"], list)
 
 
+NEXT_MONTH = [
+    (
+        "u",
+        NOW + ts,
+        ["card", "app"][ts % 4 == 0],
+        {"amount": str(ts * 3), "colour": ["red", "green"][ts % 2], "new": "1"},
+    )
+    for ts in range(80)
+]
+
+
+@pytest.fixture
+def next_month(raw_folder, tmp_path):
+    """The table of a month of the tokenizer's own data, and the next month's."""
+    first = [("u", NOW + ts, "card", {"amount": str(ts), "colour": ["red", "blue"][ts % 2]}) for ts in range(80)]
+    _, before = table_of(raw_folder(first), tmp_path / "tok")
+    tokenize(raw_folder(NEXT_MONTH), tmp_path / "next", tokenizer_dir=tmp_path / "tok" / "tokenizer")
+    return before, FieldTable.load(tmp_path / "next")
+
+
+def test_the_next_month_says_what_the_tokenizer_does_not_know(next_month):
+    before, table = next_month
+    rows = {row.name: row for row in table.fields}
+    assert (rows["colour"].unknown_share, rows["colour"].unseen, rows["colour"].fitted.unknown) == (0.5, ["green"], 0)
+    assert (rows["source"].unknown_share, rows["source"].unseen) == (0.25, ["app"])
+    assert (rows["new"].kind, rows["new"].unknown_share, rows["new"].fitted) == ("unknown", 1, None)
+    # Edges at a quarter, a half and three quarters of 1..79; zero has a bucket of its own.
+    assert before.fields[0].outside == 19 + 20
+    amounts = [3 * ts for ts in range(80)]
+    assert rows["amount"].outside == sum(0 < amount < 20 or amount >= 60 for amount in amounts)
+    assert rows["amount"].fitted.outside == 39 / 80
+    totals = table.totals
+    assert (totals.values, totals.unseen_values, totals.unseen_sources) == (320, 60, 20)
+    assert (totals.unseen_fields, totals.values_of_unseen_fields) == (1, 80)
+    assert (table.fitted, table.fitted_shares.unknown, table.fitted_shares.outside) == (False, 0, 39 / 80)
+    assert before.fitted is True
+
+
+def test_the_month_after_is_held_against_the_data_of_the_fit_too(next_month, raw_folder, tmp_path):
+    tokenize(raw_folder(NEXT_MONTH), tmp_path / "after", tokenizer_dir=tmp_path / "next" / "tokenizer")
+    assert FieldTable.load(tmp_path / "after") == next_month[1]
+
+
+def test_as_json_the_unknown_stands_beside_what_it_was(next_month):
+    values = json.loads(json.dumps(next_month[1].to_dict()))
+    assert values["unknown"]["unknown_share"] == round((60 + 80) / 320, 4)
+    assert values["unknown"]["fitted"] == {"unknown": 0.0, "outside": 39 / 80}
+    (colour,) = (row for row in values["fields"] if row["name"] == "colour")
+    assert (colour["unknown_share"], colour["fitted"]["unknown"]) == (0.5, 0.0)
+
+
 def test_little_is_told_from_none():
     assert [percent(share) for share in (0.0, 0.0001, 0.5, 0.9999, 1.0)] == [
         "0.0%",

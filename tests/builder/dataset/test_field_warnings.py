@@ -157,13 +157,28 @@ def test_new_data_say_what_the_tokenizer_does_not_know(warnings):
     warnings(amount=AMOUNTS, colour=["red", "blue"] * 100, shape=["a"] * 200)
     lines = warnings(fitted=False, amount=AMOUNTS, colour=["red", "green"] * 100, Shape=["a"] * 200)
     assert "'Shape'" in one(lines, "fitted without these fields")
-    assert "50.0% of 'colour'" in one(lines, "more than 10%")
+    assert "50.0% of its 200 values are unknown to the tokenizer, such as 'green' (0.0% in" in one(lines, "'colour'")
     assert "'shape'" in one(lines, "these data lack")
 
 
 def test_known_data_are_not_warned_of(warnings):
     warnings(amount=AMOUNTS, colour=["red", "blue"] * 100)
-    assert warnings(fitted=False, amount=AMOUNTS, colour=["red", "blue"] * 95 + ["green"] * 10) == []
+    assert warnings(fitted=False, amount=AMOUNTS, colour=["red", "blue"] * 99 + ["green"] * 2) == []
+
+
+def test_numbers_outside_the_buckets_are_held_against_what_they_were(warnings):
+    warnings({"n_buckets": 20}, amount=AMOUNTS)
+    line = one(warnings(fitted=False, amount=[*AMOUNTS[:40], *["99999"] * 160]), "'amount'")
+    assert "of its 200 numbers lie outside the tokenizer's buckets, below" in line
+    assert "(9.5% in the data that it was fitted on)" in line, "19 of the 199 that are not 0, in 2 of 20 buckets"
+
+
+def test_without_the_fitted_datas_table_nothing_is_compared_and_that_is_said(warnings, tmp_path):
+    warnings(colour=["red", "blue"] * 100)
+    (tmp_path / "tok" / "fields.json").unlink()
+    lines = warnings(fitted=False, colour=["red", "green"] * 100)
+    assert "50.0% of 'colour'" in one(lines, "more than 10%")
+    assert "no fields.json" in one(lines, "nothing is compared")
 
 
 def test_there_are_at_most_so_many(warnings):
