@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from builder.lineage import in_words, init_from
 from pragmatiq_triton.embedded import find_server_environment
 from pragmatiq_triton.errors import ArtifactError, ConfigError, MissingDependencyError
 from pragmatiq_triton.operator_settings import read_model_settings, read_settings_file
@@ -64,6 +65,8 @@ def describe(path: Path | None, settings: Path | None = None) -> tuple[str, dict
             "evaluations": {saved.head.task: [file.name for file in saved.evaluation_files] for saved in heads},
             "parameters": sum(parameter.numel() for parameter in run.network.parameters()),
         }
+        if began := init_from(path):
+            about["init_from"] = in_words(began)
         about |= {**msgspec.to_builtins(run.network.config), **_code(run.vocabulary.config.text_encoder_spec)}
         fields = FieldTable.load(path)
         return f"Run {path}", about | ({} if fields else NO_FIELDS), fields

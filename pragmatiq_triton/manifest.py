@@ -78,7 +78,8 @@ class Manifest(msgspec.Struct, frozen=True):
     ``tasks`` maps each scoring model to its tasks, in the order of its scores; ``files`` maps each artifact's path in
     the repository to its SHA-256. ``precision`` is the event encoders'; ``quantization`` says for each scoring model
     what int8 costs it, and is None in float32. ``configs`` maps each ``config.pbtxt`` to what of it an operator may
-    change and what not; repositories of earlier versions have none.
+    change and what not; repositories of earlier versions have none. ``init_from`` is the run whose weights the run
+    began with: its name, origin and hash, and what it began with itself; None if the weights were drawn.
     """
 
     format: int
@@ -97,6 +98,7 @@ class Manifest(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     files: dict[str, str]
     configs: dict[str, ConfigFacts] = {}
+    init_from: dict[str, Any] | None = None
 
 
 class _Formatted(msgspec.Struct):

@@ -61,10 +61,25 @@ def pretrain_command(
     resume: Annotated[
         Resume, typer.Option(help="auto: go on from the run's last checkpoint, or start if there is none.")
     ] = Resume.NEVER,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="Begin with the weights of this run, ours or the upstream toolkit's, on new data of the same "
+            "tokenizer. Optimizer and schedule are new.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
     threads: Threads = AUTO,
     json: Json = False,
 ) -> None:
     """Pre-train a network by masked-value prediction on CPU or one GPU.
+
+    With --init-from the network goes on learning from an older run's weights instead of drawn ones: on next month's
+    data, tokenized with --tokenizer-dir RUN/tokenizer, and with the run's --model-size; another tokenizer or shape is
+    refused. Only weights are taken over: the optimizer's state, the warm-up and the cosine begin anew, from step 0 to
+    --max-steps, and the rates are those of the config. The new run records the older one's name and hash. Choose
+    another --name: the older run stays as it is. To go on with an interrupted run, use --resume.
 
     Whether the text branch is on is read from the data set. Metrics go to metrics.jsonl in the run's folder.
     """
@@ -76,7 +91,7 @@ def pretrain_command(
     settings = load_settings(config, {option: value for option, value in overrides.items() if value is not None})
     with RichProgress() as progress:
         progress.say(f"threads: {n_threads}")
-        run = pretrain(TokenizedDataset(tok), settings, runs_root, name, resume.value, progress)
+        run = pretrain(TokenizedDataset(tok), settings, runs_root, name, resume.value, progress, init_from=init_from)
     show(f"Run {run}", {"run": str(run), **MetricsFile(run / "metrics.jsonl").last()}, json)
     if not json:
         stderr.print(f"next: pragmatiq finetune {tok} --run {run} --label PARQUET --task NAME")

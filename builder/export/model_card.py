@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from builder import lineage
 from builder.dataset.field_table import FieldTable, percent
 from builder.export.manifest import Manifest
 from builder.heads.saved import SavedHead
@@ -49,9 +50,14 @@ def write_model_card(run: Run, manifest: Manifest, heads: Sequence[SavedHead], p
         }
         for saved, evaluations in zip(heads, evaluated, strict=True)
     ]
-    fields = FieldTable.load(run.path)
+    fields, began = FieldTable.load(run.path), lineage.init_from(run.path)
     page = environment.get_template(TEMPLATE).render(
-        run=run, manifest=manifest, tasks=tasks, fields=fields, kinds=sorted(run.vocabulary.state["field_kind"].items())
+        run=run,
+        manifest=manifest,
+        tasks=tasks,
+        fields=fields,
+        kinds=sorted(run.vocabulary.state["field_kind"].items()),
+        began=began and lineage.in_words(began),
     )
     path.write_text(page, encoding="utf-8", newline="\n")
 

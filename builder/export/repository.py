@@ -21,6 +21,7 @@ from builder.export.replacement import require_replaceable, what_is_replaced
 from builder.heads import heads_graph
 from builder.heads.lora import load_adapters, merged
 from builder.heads.saved import SavedHead, saved_heads
+from builder.lineage import init_from
 from builder.progress import Progress, Silent
 from builder.replacing import replaced_folder
 from builder.runs import Run, weights_hash
@@ -121,6 +122,7 @@ def _write(
         versions={name: metadata.version(name) for name in PACKAGES},
         files={},
         configs=configs_of(out),
+        init_from=msgspec.to_builtins(init_from(run.path)),
     )
     write_model_card(run, manifest, heads, out / MODEL_CARD)
     manifest = msgspec.structs.replace(manifest, files=file_hashes(out))

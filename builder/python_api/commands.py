@@ -134,12 +134,14 @@ def pretrain(
     max_steps: int | None = None,
     runs_root: StrPath = "runs",
     resume: Literal["never", "auto"] = "never",
+    init_from: StrPath | None = None,
     progress: bool = True,
 ) -> Path:
     """Pre-train a network on a tokenized data set; returns the run's folder, ``runs_root / name``.
 
     ``config`` is a YAML file or the settings themselves, over which ``model_size`` and ``max_steps`` win. ``resume``
-    "auto" goes on from the run's last checkpoint.
+    "auto" goes on from the run's last checkpoint. ``init_from`` is a run, with the same tokenizer and shape, whose
+    weights this one begins with; optimizer and schedule are new.
     """
     from builder.dataset.store import TokenizedDataset
     from builder.training import load_settings
@@ -148,7 +150,8 @@ def pretrain(
     given = {name: value for name, value in (("model_size", model_size), ("max_steps", max_steps)) if value is not None}
     with _shown(progress) as shown:
         settings = load_settings(None, {**_settings(config), **given})
-        return run(TokenizedDataset(Path(tok)), settings, Path(runs_root), name, resume, shown)
+        data = TokenizedDataset(Path(tok))
+        return run(data, settings, Path(runs_root), name, resume, shown, init_from=_path(init_from))
 
 
 def finetune(

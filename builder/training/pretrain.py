@@ -9,10 +9,12 @@ from typing import Any, Literal
 import msgspec
 
 from builder import runs
+from builder.lineage import InitFrom, in_words
 from builder.locking import FolderLock
 from builder.progress import Progress, Silent
 from builder.training.data import TrainingData, summary
 from builder.training.settings import PretrainSettings
+from builder.training.starting import load_start, require_same_start, started_from
 from builder.training.trainer import Trainer
 from builder.writing import write_errors
 from pragmatiq_triton.errors import ArtifactError, ConfigError
@@ -27,16 +29,21 @@ def pretrain(
     name: str,
     resume: Literal["never", "auto"] = "never",
     progress: Progress | None = None,
+    *,
+    init_from: Path | None = None,
 ) -> Path:
     """Train a network on ``data`` and return its run folder, ``runs_root / name``.
 
     ``resume="auto"`` goes on from the run's last checkpoint where there is one, with the batches and losses that an
     uninterrupted training would have seen. Ctrl-C, SIGTERM and SIGHUP save a checkpoint first.
 
-    Raises :class:`ConfigError` where the run exists and ``resume`` is never, the name is no folder's or a
-    setting does nothing, :class:`ArtifactError` where a resumed run had other data or settings or is not ours,
-    :class:`DataError` where there is nothing to train on or the loss stays non-finite, and :class:`OutputError` where
-    another process trains the run or it cannot be written.
+    ``init_from``: a run, ours or upstream's, with whose weights this one begins; its optimizers and its schedule begin
+    anew. The tokenizer and the shape of the network have to be the same.
+
+    Raises :class:`ConfigError` where the run exists and ``resume`` is never, the name is no folder's, a setting does
+    nothing or ``init_from`` does not fit, :class:`ArtifactError` where a resumed run had other data, settings or
+    beginning or is not ours, :class:`DataError` where there is nothing to train on or the loss stays non-finite, and
+    :class:`OutputError` where another process trains the run or it cannot be written.
     """
     progress = progress or Silent()
     if not _NAME.fullmatch(name):
@@ -52,19 +59,27 @@ def pretrain(
     path = runs_root / name
     _require_free(path, resume)
     trainer = Trainer(data, settings, path)
+    start = load_start(init_from, data, trainer.model.network.config) if init_from else None
+    began = started_from(start) if start else None
     with write_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         with FolderLock.of(path, "run", path):
             # Another process may have begun it while this one read its data.
             if resume == "never" and any(path.iterdir()):
                 _require_free(path, resume)
+            if runs.is_run(path):
+                require_same_start(path, began)
             if runs.has_checkpoint(path):
                 trainer.restore()
                 progress.say(f"{path}: goes on after step {trainer.step} of {settings.max_steps}")
             else:
                 if runs.is_run(path):
                     progress.say(f"{path}: there is no checkpoint to go on from; training begins at the first step")
-                runs.create_run(path, msgspec.to_builtins(settings), _meta(data, settings, name), data.tokenizer_dir)
+                meta = _meta(data, settings, name, began)
+                runs.create_run(path, msgspec.to_builtins(settings), meta, data.tokenizer_dir)
+                if start and began:
+                    trainer.start_from(start)
+                    progress.say(_begun(path, began, settings))
                 data.link_texts(path / "texts")
                 data.copy_fields(path)
             trainer.run(progress)
@@ -87,12 +102,26 @@ def _require_free(path: Path, resume: Literal["never", "auto"]) -> None:
         raise ConfigError(f"run {path} exists; continue it with --resume auto, or choose another --name")
 
 
-def _meta(data: TrainingData, settings: PretrainSettings, name: str) -> dict[str, Any]:
+def _begun(path: Path, began: InitFrom, settings: PretrainSettings) -> str:
+    line = (
+        f"{path}: begins with the weights of {in_words(began)}; optimizer and schedule are new: "
+        f"{settings.warmup_steps} steps of warm-up, then a cosine to 0 at step {settings.max_steps}"
+    )
+    if not settings.held_out:
+        return line
+    return (
+        f"{line}; val_* at step 0 says what the older weights are worth on these data; they may have been trained on "
+        "users that are held out here, so val_* flatters"
+    )
+
+
+def _meta(data: TrainingData, settings: PretrainSettings, name: str, began: InitFrom | None) -> dict[str, Any]:
     packages = ("pragmatiq-triton", "torch", "numpy")
     return {
         "name": name,
         "seed": settings.seed,
         "tokenizer_hash": data.tokenizer_hash,
+        "init_from": msgspec.to_builtins(began),
         "data": summary(data),
         "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
     }

@@ -71,6 +71,13 @@ class Trainer:
         self.skipped = 0
         self.position = START
         self.averages = Averages()
+        self.started_from_weights = False
+
+    def start_from(self, run: runs.Run) -> None:
+        """Begin with the weights of ``run`` in the place of drawn ones; the optimizers begin as always."""
+        self.model.network.load_state_dict(run.network.state_dict())
+        self.model.head.load_state_dict(run.head.state_dict())
+        self.started_from_weights = True
 
     def run(self, progress: Progress) -> None:
         """Train from where the state stands to ``max_steps``.
@@ -84,8 +91,11 @@ class Trainer:
 
     def _train(self, progress: Progress, stop: StopRequest) -> None:
         settings = self.settings
-        self.metrics.cut_after(self.step)
+        self.metrics.cut_after(self.step if self.step else -1)
         progress.stage(f"Pre-training {self.path.name}", settings.max_steps)
+        if self.started_from_weights and len(self.held_out) and not self.step:
+            # What the older weights are worth on these data, before any step.
+            self.metrics.write({"step": 0, **self.validate()})
         progress.advance(self.step)
         batches = self._examples(self.users, TRAINING, self.position)
         n_tokens, seconds = 0, 0.0

@@ -60,7 +60,10 @@ LINES: dict[str, tuple[str, ...]] = {
         "RAW --out OUT --tokenizer-dir TOKENIZER",
         "RAW --out OUT --config NEMOTRON --text-model MODEL",
     ),
-    "pretrain": ("TOK --name r --model-size nano --max-steps 1 --runs-root OUT --config CONFIG",),
+    "pretrain": (
+        "TOK --name r --model-size nano --max-steps 1 --runs-root OUT --config CONFIG",
+        "TOK --name r --model-size nano --max-steps 1 --runs-root OUT --init-from RUN",
+    ),
     "export": (
         "RUN --out OUT",
         "EMBED --out OUT --text-vectors VECTORS",
