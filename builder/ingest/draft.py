@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from builder.ingest.database import connected
-from builder.ingest.facts import ColumnFacts, TableFacts, table_facts
+from builder.ingest.facts import ColumnFacts, TableFacts, table_facts, with_orders
+from builder.ingest.matching import share_at_events
 from builder.ingest.roles import Guess, guess_roles
 from builder.ingest.settings import ALL, Limits
 from builder.ingest.tables import Opener
@@ -66,7 +68,7 @@ def draft_settings(
         for number, pattern in enumerate(tables):
             facts.append(table_facts(connection, opener, pattern, number))
             progress.advance(1, pattern)
-        guesses = guess_roles(facts)
+        guesses = guess_roles(with_orders(connection, facts), partial(share_at_events, connection))
     if ask is not None:
         for guess in guesses:
             _ask_about(guess, ask)
@@ -213,13 +215,14 @@ def _time(guess: Guess, key: str, name: str | None, zone: str | None, why: str =
         note = f"such as {_shown(column)}"
         settings["format"] = "dmy"
     else:
-        note = f"{column.first[:19]} to {column.last[:19]}"
+        shown = 10 if column.has_days_only else 19
+        note = f"{column.first[:shown]} to {column.last[:shown]}"
+        note = f"as {column.time_from}; {note}" if column.time_from else note
         settings |= column.time.setting if column.time else {}
     is_local = column.time_problem or (column.time is not None and "as UTC" in column.time.found)
-    has_day_only = column.first.endswith("00:00:00") and column.last.endswith("00:00:00")
     if is_local and zone:
         settings["zone"] = zone
-    elif is_local and not has_day_only:
+    elif is_local and not column.has_days_only:
         checks.append(f"# CHECK: {name} says no zone, and is read as UTC; or add zone: Europe/London")
     if list(settings) == ["column"]:
         return [*checks, _commented(f"{key}: {settings['column']}", why or note)]

@@ -1,7 +1,7 @@
 """What a table's columns hold: counts over all rows, and a sample of rows to look at."""
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from builder.ingest.settings import Csv, FieldColumn, TimeColumn
 from builder.ingest.sql import ident
@@ -18,6 +18,7 @@ _SKETCH = 2_000
 _EXAMPLES = 3
 _MOST = 0.9
 """Of a column's values that a kind must fit; the rest would be bad rows."""
+_FEW_DAYS = 4
 _STYLES = ((".", ""), (".", ","), (",", ""), (",", "."), (",", " "), (".", "'"), (".", " "), (",", "'"))
 """Decimal mark and mark between thousands, those that need less to be believed first."""
 
@@ -38,7 +39,9 @@ class ColumnFacts:
         time: how its moments are read, if they are any.
         first: of the sample's moments.
         last: of the sample's moments.
+        times_of_day: how many different ones the sample's moments have.
         time_problem: why moments cannot be read without help.
+        time_from: the other column that told between day and month, as "booked_at of payments.csv".
         values: all values of the sample in lower case, if there are at most 20.
         sketch: the smallest hashes of its values, by which columns are compared.
     """
@@ -54,7 +57,9 @@ class ColumnFacts:
     time: TimeReader | None = None
     first: str = ""
     last: str = ""
+    times_of_day: int = 0
     time_problem: str = ""
+    time_from: str = ""
     values: list[str] = field(default_factory=list)
     sketch: frozenset[int] = frozenset()
 
@@ -73,6 +78,11 @@ class ColumnFacts:
         values = {*self.values}
         return bool(values) and values <= {*POSITIVE, *NEGATIVE} and (len(values) <= 2 or bool(values & {*NEGATIVE}))
 
+    @property
+    def has_days_only(self) -> bool:
+        """Moments that are days: midnight, or two hours that a zone makes of it in summer and in winter."""
+        return self.times_of_day == 1 or (self.times_of_day == 2 and self.distinct > _FEW_DAYS)
+
     def overlap(self, other: "ColumnFacts") -> float:
         """About the share of the smaller column's values that the other has too."""
         if not self.sketch or not other.sketch:
@@ -86,16 +96,21 @@ class ColumnFacts:
 
 @dataclass(frozen=True)
 class TableFacts:
-    """A table: ``pattern`` as it was given, its rows and columns."""
+    """A table: ``pattern`` as it was given, its rows and columns, and DuckDB's table of the ``sample``."""
 
     pattern: str
     scan: Scan
     rows: int
     columns: list[ColumnFacts]
+    sample: str
 
     def column(self, name: str) -> ColumnFacts:
         """The column of that name."""
         return next(column for column in self.columns if column.name == name)
+
+    def comparable(self, name: str) -> str:
+        """SQL of a column, so that whole numbers that floats hold compare with whole numbers."""
+        return _comparable(name, self.scan)
 
 
 def table_facts(connection: "duckdb.DuckDBPyConnection", opener: Opener, pattern: str, number: int) -> TableFacts:
@@ -122,7 +137,34 @@ def table_facts(connection: "duckdb.DuckDBPyConnection", opener: Opener, pattern
         _column_facts(connection, sample, scan, name, row[1 + 2 * at], row[2 + 2 * at], where)
         for at, name in enumerate(names)
     ]
-    return TableFacts(pattern, scan, row[0], columns)
+    return TableFacts(pattern, scan, row[0], columns, sample)
+
+
+def with_orders(connection: "duckdb.DuckDBPyConnection", tables: list[TableFacts]) -> list[TableFacts]:
+    """Read the moments of which no value tells between day and month as the other columns' moments, if these agree."""
+    told = {
+        (column.time.setting["format"], f"{column.name} of {table.pattern}")
+        for table in tables
+        for column in table.columns
+        if column.time and column.time.setting.get("format") in ("dmy", "mdy")
+    }
+    if len({order for order, _ in told}) != 1:
+        return tables
+    order, time_from = min(told)
+    return [
+        replace(table, columns=[_in_order(connection, table, column, order, time_from) for column in table.columns])
+        for table in tables
+    ]
+
+
+def _in_order(
+    connection: "duckdb.DuckDBPyConnection", table: TableFacts, column: ColumnFacts, order: str, time_from: str
+) -> ColumnFacts:
+    if not column.time_problem:
+        return column
+    setting = TimeColumn(column.name, format=order)
+    times = _time(connection, table.sample, ident(column.name), column.kind, setting, table.pattern)
+    return column if times["time"] is None else replace(column, time_from=time_from, **times)
 
 
 def _column_facts(
@@ -140,7 +182,7 @@ def _column_facts(
     ).fetchall()
     examples = [value for (value,) in frequent]
     number, least, most = _number(connection, sample, column, kind, name, where)
-    reader, first, last, problem = _time(connection, sample, column, kind, name, where)
+    times = _time(connection, sample, column, kind, TimeColumn(name), where)
     hashes = run(
         connection,
         f"SELECT DISTINCT hash(trim(CAST({_comparable(name, scan)} AS VARCHAR))) AS h FROM {scan.sql} "
@@ -148,9 +190,9 @@ def _column_facts(
         where,
     ).fetchall()
     return ColumnFacts(
-        name, kind, filled, min(distinct, filled), examples[:_EXAMPLES], number, least, most, reader, first, last,
-        problem, [value.strip().lower() for value in examples] if len(examples) <= 20 else [],
-        frozenset(value for (value,) in hashes),
+        name, kind, filled, min(distinct, filled), examples[:_EXAMPLES], number, least, most,
+        values=[value.strip().lower() for value in examples] if len(examples) <= 20 else [],
+        sketch=frozenset(value for (value,) in hashes), **times,
     )  # fmt: skip
 
 
@@ -193,23 +235,23 @@ def _range(
 
 
 def _time(
-    connection: "duckdb.DuckDBPyConnection", sample: str, column: str, kind: str, name: str, where: str
-) -> tuple[TimeReader | None, str, str, str]:
-    """How moments are read, the first and the last; or what keeps them from being read."""
+    connection: "duckdb.DuckDBPyConnection", sample: str, column: str, kind: str, setting: TimeColumn, where: str
+) -> dict[str, Any]:
+    """Of :class:`ColumnFacts`, what is known of moments; or what keeps them from being read."""
+    nothing = {"time": None, "time_problem": ""}
     try:
-        reader = time_reader(connection, sample, column, kind, TimeColumn(name), where)
+        reader = time_reader(connection, sample, column, kind, setting, where)
     except ConfigError as error:
-        problem = str(error) if "no other value tells" in str(error) else ""
-        return None, "", "", problem
+        return nothing | {"time_problem": str(error) if "no other value tells" in str(error) else ""}
     moment = reader.of(column)
     row = run(
         connection,
-        f"SELECT count({moment}), count(nullif(trim(CAST({column} AS VARCHAR)), '')), min({moment}), max({moment}) "
-        f"FROM {sample}",
+        f"SELECT count({moment}), count(nullif(trim(CAST({column} AS VARCHAR)), '')), min({moment}), max({moment}), "
+        f"count(DISTINCT CAST({moment} AS TIME)) FROM {sample}",
         where,
     ).fetchone()
     assert row
-    read, filled, first, last = row
+    read, filled, first, last, times_of_day = row
     if not filled or read < _MOST * filled or first.year < 1850 or last.year > 2200:
-        return None, "", "", ""
-    return reader, str(first), str(last), ""
+        return nothing
+    return nothing | {"time": reader, "first": str(first), "last": str(last), "times_of_day": times_of_day}

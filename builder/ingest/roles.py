@@ -1,12 +1,13 @@
 """Which column is what: by its name, by what it holds, and by which other tables hold the same."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from builder.ingest.facts import ColumnFacts, TableFacts
+from builder.ingest.matching import Columns
 from builder.ingest.words import (
     AS_OF,
     CUSTOMER,
@@ -88,8 +89,13 @@ def name_of(pattern: str) -> str:
     return re.sub(r"\W+", "_", stem.lower()).strip("_") or "events"
 
 
-def guess_roles(tables: list[TableFacts]) -> list[Guess]:
-    """A guess for each table; tables are looked at together, because a customer is what several of them share."""
+def guess_roles(tables: list[TableFacts], share_at_events: Callable[[Columns, Columns], float]) -> list[Guess]:
+    """A guess for each table; tables are looked at together, because a customer is what several of them share.
+
+    Args:
+        tables: what is known of them.
+        share_at_events: of labels and events, as :func:`builder.ingest.matching.share_at_events` counts it.
+    """
     guesses = [Guess(facts) for facts in tables]
     for guess in guesses:
         _guess_user(guess, tables)
@@ -98,7 +104,7 @@ def guess_roles(tables: list[TableFacts]) -> list[Guess]:
         _guess_time(guess)
         _guess_rest(guess)
     for guess in guesses:
-        guess.at_event = guess.kind == "labels" and _is_of_events(guess, guesses)
+        guess.at_event = guess.kind == "labels" and _is_of_events(guess, guesses, share_at_events)
     return guesses
 
 
@@ -168,7 +174,7 @@ def _guess_time(guess: Guess) -> None:
         key=lambda column: (
             bool(words_of(column.name) & preferred),
             # Of several the one with a time of day, and that is there in most rows.
-            not (column.first.endswith("00:00:00") and column.last.endswith("00:00:00")),
+            not column.has_days_only,
             column.filled,
             -guess.facts.columns.index(column),
         ),
@@ -231,17 +237,20 @@ def _names_rows(column: ColumnFacts, rows: int) -> bool:
     )
 
 
-def _is_of_events(labels: Guess, guesses: Iterable[Guess]) -> bool:
-    """Whether the moments of labels are those of events, by their values; dates alone say nothing."""
-    if labels.time is None:
+def _is_of_events(
+    labels: Guess, guesses: Iterable[Guess], share_at_events: Callable[[Columns, Columns], float]
+) -> bool:
+    """Whether the ids of labels are those of events, or their moments are; days alone say nothing."""
+    if labels.time is None or labels.user is None:
         return False
-    moment = labels.facts.column(labels.time)
-    if moment.first.endswith("00:00:00") and moment.last.endswith("00:00:00"):
-        return False
-    return any(
-        moment.overlap(guess.facts.column(guess.time)) >= _SAME
-        for guess in guesses
-        if guess.kind == "events" and guess.time
+    events = [guess for guess in guesses if guess.kind == "events"]
+    ids = labels.facts.column(labels.event_id) if labels.event_id else None
+    if ids and any(ids.overlap(each.facts.column(each.event_id)) >= _SAME for each in events if each.event_id):
+        return True
+    return not labels.facts.column(labels.time).has_days_only and any(
+        share_at_events((labels.facts, labels.user, labels.time), (each.facts, each.user, each.time)) >= _SAME
+        for each in events
+        if each.user and each.time
     )
 
 

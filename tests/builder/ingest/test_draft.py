@@ -218,6 +218,44 @@ def test_what_cannot_be_told_says_check(monkeypatch, tmp_path):
     assert "# CHECK: at says no zone, and is read as UTC" in written
 
 
+def test_another_table_of_the_export_tells_between_day_and_month(monkeypatch, tmp_path):
+    rows = "".join(f"c{at % 5},{at % 28 + 1:02}.{at % 12 + 1:02}.2025 10:00,{at}.5\n" for at in range(60))
+    (tmp_path / "cards.csv").write_text(f"customer,at,amount\n{rows}", encoding="utf-8")
+    people = "".join(f"c{at},01.06.2025,04.0{at + 1}.2019\n" for at in range(5))
+    (tmp_path / "people.csv").write_text(f"customer,snapshot,opened\n{people}", encoding="utf-8")
+    found = draft(tmp_path, ["cards.csv", "people.csv"], monkeypatch, tmp_path / "ingest.yaml", zone="Europe/London")
+    assert found["profiles"]["as_of"] == {"column": "snapshot", "format": "dmy", "zone": "Europe/London"}
+    assert found["profiles"]["lifelong"]["opened"]["format"] == "dmy"
+    written = (tmp_path / "ingest.yaml").read_text(encoding="utf-8")
+    assert "# as at of cards.csv; 2019-04-01 to 2019-04-05" not in written
+    assert "# as at of cards.csv; 2019-01-04 to 2019-05-04" in written
+    assert "CHECK" not in "\n".join(written.splitlines()[2:])
+
+
+@pytest.mark.parametrize("ids", [False, True])
+def test_decisions_on_days_with_payments_are_of_customers_unless_ids_say_otherwise(monkeypatch, tmp_path, ids):
+    days = [f"{day:02}.{month:02}.2025 {1 if month == 7 else 0:02}:00" for month in (1, 7) for day in range(1, 29)]
+    rows = [f"P{at},c{at % 4},{day},{at}.5" for at, day in enumerate(days * 4)]
+    (tmp_path / "cards.csv").write_text("payment_id,customer,at,amount\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    labels = [f"P{at},c{at % 4},{days[at]},{'yes' if at % 3 else 'no'}" for at in range(50)]
+    if not ids:
+        labels = [label.partition(",")[2] for label in labels]
+    header = "payment_id,customer,decided_at,defaulted\n" if ids else "customer,decided_at,defaulted\n"
+    (tmp_path / "labels.csv").write_text(header + "\n".join(labels) + "\n", encoding="utf-8")
+    found = draft(tmp_path, ["cards.csv", "labels.csv"], monkeypatch, tmp_path / "ingest.yaml")
+    assert ("event_time" in found["labels"]["defaulted"]) is ids
+    assert ("event_id" in found["labels"]["defaulted"]) is ids
+
+
+def test_moments_of_other_customers_payments_make_no_label_of_an_event(monkeypatch, tmp_path):
+    rows = [f"c{at % 6},2025-01-{at % 28 + 1:02} 10:{at % 60:02}:{at % 7:02},{at}.5" for at in range(120)]
+    (tmp_path / "cards.csv").write_text("customer,at,amount\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    labels = [f"c{(at + 1) % 6},{rows[at].split(',')[1]},{at % 2}" for at in range(60)]
+    (tmp_path / "labels.csv").write_text("customer,at,fraud\n" + "\n".join(labels) + "\n", encoding="utf-8")
+    found = draft(tmp_path, ["cards.csv", "labels.csv"], monkeypatch, tmp_path / "ingest.yaml")
+    assert "event_time" not in found["labels"]["fraud"]
+
+
 def test_a_customer_that_cannot_be_told_is_refused_until_it_is_named(monkeypatch, tmp_path):
     rows = "".join(f"x{at % 5},2025-01-01 10:00:{at:02},{at}.5\n" for at in range(60))
     (tmp_path / "cards.csv").write_text(f"who,at,amount\n{rows}", encoding="utf-8")
