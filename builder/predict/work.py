@@ -5,15 +5,17 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from builder.predict.requests import Request
+from builder.processes import WorkerContext
 from pragmatiq_triton.batch import Float32
-from pragmatiq_triton.errors import NotFiniteError, RecordError
+from pragmatiq_triton.errors import NotFiniteError, PragmatiqError, RecordError
 from pragmatiq_triton.in_process import Answered, InProcessModels
 
 AT_ONCE = 64
@@ -63,9 +65,14 @@ class Workers(NamedTuple):
                 yield answer(models, chunk, self.embeddings)
             return
         models.close()
-        pool = ProcessPoolExecutor(self.processes, get_context("spawn"), _start, (self,))
+        pool = ProcessPoolExecutor(self.processes, WorkerContext(), _start, (self,))
         try:
             yield from _in_order(lambda chunk: pool.submit(_work, chunk), chunks, 2 * self.processes)
+        except BrokenProcessPool:
+            raise PragmatiqError(
+                f"one of {self.processes} processes ended before its work did; if memory ran out, take fewer "
+                "(--processes); --resume goes on with what is done"
+            ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -1,6 +1,8 @@
 """A book as a file of scores: each row from the right history, none twice or missing, whatever ends the work."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ from builder.predict import parts as parts_module
 from builder.predict import predict
 from builder.predict.requests import Shard
 from builder.records import read_records
-from pragmatiq_triton.errors import ConfigError, DataError
+from pragmatiq_triton.errors import ConfigError, DataError, PragmatiqError
 from pragmatiq_triton.in_process import InProcessModels
 
 T0 = 1_700_000_000_000_000
@@ -188,6 +190,28 @@ def test_a_killed_prediction_goes_on_with_what_is_there_and_leaves_no_process(
     assert users == [record["user_id"] for record in read_records(book)]
     assert done.rows == 40
     assert not out.with_name("out.parquet.parts").exists()
+
+
+def test_a_script_without_a_main_guard_predicts_in_several_processes(with_heads, write_lines, tmp_path):
+    lines = [{"user_id": f"c{at}", "events": [event(T0)]} for at in range(3)]
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, pragmatiq_triton as pt\n"
+        "print(pt.predict(*sys.argv[1:], processes=2, progress=False).rows)\n"
+    )  # fmt: skip
+    command = [sys.executable, script, write_lines(*lines), with_heads, tmp_path / "out.parquet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("3\n", "")
+
+
+def test_a_process_that_is_killed_is_one_line(with_heads, book, tmp_path, monkeypatch):
+    monkeypatch.setattr("builder.predict.work._work", _killed)
+    with pytest.raises(PragmatiqError, match=r"one of 2 processes ended before its work did; .* --resume goes on"):
+        predict(book, with_heads, tmp_path / "out.parquet", processes=2)
+
+
+def _killed(requests):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_what_is_there_is_not_overwritten(with_heads, write_lines, tmp_path):
