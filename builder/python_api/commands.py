@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from builder.heads import Head
     from builder.ingest import IngestReport
     from builder.predict import Predicted
+    from builder.shipped_configs import Topic
     from builder.synth.generate import SynthSummary
     from builder.validation.report import ValidationReport
     from pragmatiq_triton.manifest import Manifest
@@ -104,7 +105,8 @@ def tokenize(
 ) -> "TokenizeSummary":
     """Fit a tokenizer on a raw data folder, or take the one in ``tokenizer_dir``, and encode the data to ``out``.
 
-    ``config`` is a YAML file or the settings themselves; ``text_model`` the local folder of the frozen text model.
+    ``config`` is a YAML file, the name of a shipped one (``bpe``, ``hash``, ``nemotron``), or the settings themselves;
+    ``text_model`` the local folder of the frozen text model.
     Raises :class:`ConfigError` for settings that do not exist, :class:`~pragmatiq_triton.errors.DataError` for data
     that break the contract.
     """
@@ -117,7 +119,7 @@ def tokenize(
         return run(
             Path(data),
             Path(out),
-            TokenizerConfig.from_settings(_settings(config)),
+            TokenizerConfig.from_settings(_settings(config, "data")),
             tokenizer_dir=_path(tokenizer_dir),
             text_model=_path(text_model),
             trusted=trust_remote_code,
@@ -139,9 +141,10 @@ def pretrain(
 ) -> Path:
     """Pre-train a network on a tokenized data set; returns the run's folder, ``runs_root / name``.
 
-    ``config`` is a YAML file or the settings themselves, over which ``model_size`` and ``max_steps`` win. ``resume``
-    "auto" goes on from the run's last checkpoint. ``init_from`` is a run, with the same tokenizer and shape, whose
-    weights this one begins with; optimizer and schedule are new.
+    ``config`` is a YAML file, the name of a shipped one (``nano``, ``tiny``), or the settings themselves;
+    ``model_size`` and ``max_steps`` win over it. ``resume`` "auto" goes on from the run's last checkpoint.
+    ``init_from`` is a run, with the same tokenizer and shape, whose weights this one begins with; optimizer and schedule
+    are new.
     """
     from builder.dataset.store import TokenizedDataset
     from builder.training import load_settings
@@ -149,7 +152,7 @@ def pretrain(
 
     given = {name: value for name, value in (("model_size", model_size), ("max_steps", max_steps)) if value is not None}
     with _shown(progress) as shown:
-        settings = load_settings(None, {**_settings(config), **given})
+        settings = load_settings(None, {**_settings(config, "train"), **given})
         data = TokenizedDataset(Path(tok))
         return run(data, settings, Path(runs_root), name, resume, shown, init_from=_path(init_from))
 
@@ -175,7 +178,8 @@ def finetune(
     from builder.runs import load_run
     from builder.settings import load_settings
 
-    settings = load_settings(FinetuneSettings, None, {**_settings(config), **({"method": method} if method else {})})
+    given = {"method": method} if method else {}
+    settings = load_settings(FinetuneSettings, None, {**_settings(config, None), **given})
     settings.require_effect()
     with _shown(progress) as shown:
         data = TokenizedDataset(Path(tok))
@@ -317,7 +321,10 @@ def _path(path: StrPath | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def _settings(config: StrPath | Mapping[str, Any] | None) -> dict[str, Any]:
+def _settings(config: StrPath | Mapping[str, Any] | None, topic: "Topic | None") -> dict[str, Any]:
     from builder.settings import read_settings
+    from builder.shipped_configs import config_file
 
-    return dict(config) if isinstance(config, Mapping) else read_settings(_path(config))
+    if config is None or isinstance(config, Mapping):
+        return dict(config or {})
+    return read_settings(config_file(os.fspath(config), topic))
