@@ -32,7 +32,7 @@ RUN_buildah = $(BUILDER)/bin/python -m bench.image.container $(if $(REPOSITORY),
 RUN_NEEDS_buildah := setup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-builder test-rest test-slow lint bench bench-ingest bench-predict bench-training bench-image micro quality lock image run-image clean
+.PHONY: help setup demo test test-builder test-rest test-slow lint bench bench-ingest bench-predict bench-training bench-image micro tutorials quality lock image run-image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ bench-ingest: setup ## Speed and memory of ingest, beside the lines of pandas th
 
 bench-predict: setup ## Speed of predict, beside a warm server asked for the same cold book; ARGS="--help" lists the options
 	$(BUILDER)/bin/python -m bench.predict $(ARGS)
+
+tutorials: setup ## Run the notebooks of docs/tutorials, and write each as a page with its output
+	$(BUILDER)/bin/python -m examples.tutorials
 
 micro: setup ## Micro-benchmarks of tokenizer, fingerprint, gather and graphs; ARGS go to pytest
 	$(BUILDER)/bin/python -m pytest bench/micro --benchmark-only --benchmark-columns=min,median,rounds \
