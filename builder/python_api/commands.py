@@ -143,8 +143,8 @@ def pretrain(
 
     ``config`` is a YAML file, the name of a shipped one (``nano``, ``tiny``), or the settings themselves;
     ``model_size`` and ``max_steps`` win over it. ``resume`` "auto" goes on from the run's last checkpoint.
-    ``init_from`` is a run, with the same tokenizer and shape, whose weights this one begins with; optimizer and schedule
-    are new.
+    ``init_from`` is a run, with the same tokenizer and shape, whose weights this one begins with; optimizer and
+    schedule are new.
     """
     from builder.dataset.store import TokenizedDataset
     from builder.training import load_settings
