@@ -88,10 +88,11 @@ def evaluate(
 
     The baselines are fitted to the same rows and calibrated on the same others. ``label_file`` may hold later labels
     than those that the head was fitted to: the users and the date that divide them stay. ``n_folds`` > 0 fits the
-    method anew for each fold of users, on all dates. Writes ``evaluation.json`` and ``evaluation.html``, of folds
-    ``evaluation-folds<n>.json`` and ``.html``, to ``out``, by default the head's folder.
+    method anew for each fold of users, on all dates. Writes ``evaluation.json``, ``evaluation.html`` and, with each
+    tested row's probability by each model, ``evaluation.parquet`` to ``out``, by default the head's folder; of folds
+    they are ``evaluation-folds<n>.json`` and so on.
 
-    ``rows_file``: a parquet file to write, with each tested row's probability by each model; one that is there is
+    ``rows_file``: a parquet file to write the rows to as well; one that is there is
     refused unless ``overwrite``. ``own_scores``: a parquet file with ``user_id``, the labels' moment and ``score`` of
     each tested row, a baseline more.
 
@@ -145,6 +146,7 @@ def evaluate(
     )
     with write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
+    write_rows(rows_of(file), case.time, columns, models)
     write_report([evaluation], report_of(file))
     write_file(file, msgspec.json.format(msgspec.json.encode(evaluation), indent=1))
     if replaced:
@@ -155,6 +157,11 @@ def evaluate(
 def report_of(file: Path) -> Path:
     """The page beside an evaluation's JSON file."""
     return file.with_suffix(".html")
+
+
+def rows_of(file: Path) -> Path:
+    """The tested rows beside an evaluation's JSON file."""
+    return file.with_suffix(".parquet")
 
 
 def _replaced(file: Path, task: str, provenance: dict[str, Any], overwrite: bool) -> str | None:

@@ -2,14 +2,14 @@
 
 import typer
 
-from builder.cli import callers, data, heads, image, ingesting, installation, models, predicting, scoring, serving
+from builder.cli import callers, data, heads, image, ingesting, installation, models, predicting, runs, scoring, serving
 from builder.cli.console import errors_as_exit_codes
 
 HELP = """Train PRAGMA-style banking event models and serve them as a Triton model repository.
 
 The way: ingest (your tables) or synth -> validate -> tokenize -> pretrain -> finetune -> evaluate -> export -> serve ->
-score; predict scores a whole book to a file without a server, warm fills a server's event cache before it starts,
-image builds the container image, doctor says what is missing here.
+score; runs lists and compares runs, predict scores a whole book to a file without a server, warm fills a server's event
+cache before it starts, image builds the container image, doctor says what is missing here.
 
 Exit codes: 0 done; 1 other error; 2 wrong option or setting; 3 bad input data; 4 a run, data set or repository that is
 damaged or does not match; 5 something is not installed; 6 the server failed or cannot be reached; 130 interrupted
@@ -22,6 +22,7 @@ ingesting.register(app)
 data.register(app)
 models.register(app)
 heads.register(app)
+runs.register(app)
 serving.register(app)
 callers.register(app)
 scoring.register(app)

@@ -85,14 +85,15 @@ def pretrain_command(
     """
     n_threads = set_threads(threads)
     from builder.dataset.store import TokenizedDataset
-    from builder.training import MetricsFile, load_settings, pretrain
+    from builder.metrics_file import NAME, MetricsFile
+    from builder.training import load_settings, pretrain
 
     overrides = {"model_size": model_size.value if model_size else None, "max_steps": max_steps}
     settings = load_settings(config, {option: value for option, value in overrides.items() if value is not None})
     with RichProgress() as progress:
         progress.say(f"threads: {n_threads}")
         run = pretrain(TokenizedDataset(tok), settings, runs_root, name, resume.value, progress, init_from=init_from)
-    show(f"Run {run}", {"run": str(run), **MetricsFile(run / "metrics.jsonl").last()}, json)
+    show(f"Run {run}", {"run": str(run), **MetricsFile(run / NAME).last()}, json)
     if not json:
         stderr.print(f"next: pragmatiq finetune {tok} --run {run} --label PARQUET --task NAME")
 

@@ -1,6 +1,6 @@
 """An evaluation's plots as SVG for the body of an HTML page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -31,7 +31,11 @@ class Style(NamedTuple):
 
 def styles(evaluation: Evaluation) -> dict[str, Style]:
     """A style per model, the candidate's first and strongest."""
-    names = [evaluation.candidate, *evaluation.differences]
+    return styles_of([evaluation.candidate, *evaluation.differences])
+
+
+def styles_of(names: Sequence[str]) -> dict[str, Style]:
+    """A style for each name, the first one's strongest."""
     return {
         name: Style(COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)], 1.6 if i else 2.2)
         for i, name in enumerate(names)
@@ -84,7 +88,8 @@ def _unit_axes(figure: "Figure", x: str, y: str) -> "Axes":
     return axes
 
 
-def _line(style: Style) -> dict[str, Any]:
+def line_of(style: Style) -> dict[str, Any]:
+    """What matplotlib is to draw a line of this style with."""
     dashes = tuple(float(part) / style.width for part in style.dashes.split())
     return {"color": style.colour, "linewidth": style.width, "linestyle": (0, dashes) if dashes else "-"}
 
@@ -94,7 +99,7 @@ def _roc(figure: "Figure", evaluation: Evaluation) -> None:
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, alpha=0.5)
     for name, style in reversed(styles(evaluation).items()):
         curve = evaluation.curves[name].roc
-        axes.plot(curve.x, curve.y, **_line(style))
+        axes.plot(curve.x, curve.y, **line_of(style))
 
 
 def _precision_recall(figure: "Figure", evaluation: Evaluation) -> None:
@@ -103,7 +108,7 @@ def _precision_recall(figure: "Figure", evaluation: Evaluation) -> None:
     axes.axhline(test.positives / test.rows, color=INK, linewidth=0.8, alpha=0.5)
     for name, style in reversed(styles(evaluation).items()):
         curve = evaluation.curves[name].precision_recall
-        axes.plot(curve.x, curve.y, drawstyle="steps-pre", **_line(style))
+        axes.plot(curve.x, curve.y, drawstyle="steps-pre", **line_of(style))
 
 
 def _reliability(figure: "Figure", evaluation: Evaluation) -> None:
@@ -122,7 +127,7 @@ def _reliability(figure: "Figure", evaluation: Evaluation) -> None:
     for name, style in reversed(styles(evaluation).items()):
         bins = found[name]
         axes.vlines(bins.predicted, bins.low, bins.high, color=style.colour, linewidth=style.width / 2, alpha=0.6)
-        axes.plot(bins.predicted, bins.observed, marker="o", markersize=3.5, clip_on=False, **_line(style))
+        axes.plot(bins.predicted, bins.observed, marker="o", markersize=3.5, clip_on=False, **line_of(style))
 
 
 def _histograms(figure: "Figure", evaluation: Evaluation) -> None:

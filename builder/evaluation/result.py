@@ -1,6 +1,7 @@
 """An evaluation: all that was found about one task's scores, as a value that goes to JSON and back."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -17,6 +18,7 @@ from builder.evaluation.intervals import (
     users_per_class,
 )
 from builder.evaluation.metrics import METRICS, measure
+from pragmatiq_triton.errors import ArtifactError
 
 Kind = Literal["user", "event"]
 
@@ -69,6 +71,14 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replicates: int
     left_out: int
     provenance: dict[str, str]
+
+
+def read_evaluation(file: Path) -> Evaluation:
+    """Read what ``pragmatiq evaluate`` wrote; :class:`ArtifactError` where it cannot be read."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Evaluation)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ArtifactError(f"{file}: cannot be read ({error}); evaluate the task again") from error
 
 
 def evaluate_scores(

@@ -4,9 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import Any
 
 from builder import lineage
 from builder.dataset.field_table import FieldTable, percent
@@ -14,10 +12,6 @@ from builder.export.manifest import Manifest
 from builder.heads.saved import SavedHead
 from builder.pages import page_environment
 from builder.runs import Run
-from pragmatiq_triton.errors import ArtifactError
-
-if TYPE_CHECKING:
-    from builder.evaluation.result import Evaluation
 
 MOST_FIELDS = 60
 """Fields that the card lists, those with the most values; the rest are counted."""
@@ -66,9 +60,10 @@ def _evaluated(file: Path) -> dict[str, Any]:
     """What the card says of an evaluation, in words."""
     # Needs scikit-learn, which an export without evaluations does not.
     from builder.evaluation.metrics import METRICS
+    from builder.evaluation.result import read_evaluation
     from builder.evaluation.wording import compared, in_words, number
 
-    found = _read_evaluation(file)
+    found = read_evaluation(file)
     columns = {found.candidate: found.metrics[found.candidate], **found.metrics}
     calibration = found.calibration
     return {
@@ -87,15 +82,6 @@ def _evaluated(file: Path) -> dict[str, Any]:
             for metric, before in calibration.before.items()
         },
     }
-
-
-def _read_evaluation(file: Path) -> "Evaluation":
-    from builder.evaluation.result import Evaluation
-
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=Evaluation)
-    except (OSError, msgspec.DecodeError) as error:
-        raise ArtifactError(f"{file}: cannot be read ({error}); evaluate the task again") from error
 
 
 def _text(value: Any) -> str:

@@ -1,8 +1,7 @@
 """Pre-training: from a tokenized data set to a run."""
 
 from builder.training.data import TrainingData
-from builder.training.metrics import MetricsFile
 from builder.training.pretrain import pretrain
 from builder.training.settings import PretrainSettings, load_settings
 
-__all__ = ["MetricsFile", "PretrainSettings", "TrainingData", "load_settings", "pretrain"]
+__all__ = ["PretrainSettings", "TrainingData", "load_settings", "pretrain"]

@@ -14,13 +14,14 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from builder import runs
+from builder.metrics_file import NAME, MetricsFile
 from builder.network import BatchTensors, MaskedValueHead, NetworkConfig, PragmaNetwork
 from builder.objective import Losses, Targets, masked_value_loss
 from builder.progress import Progress
 from builder.stopping import StopRequest
 from builder.training.data import START, Example, Position, TrainingData, examples, split_users, summary
 from builder.training.device import make_fabric
-from builder.training.metrics import Averages, MetricsFile
+from builder.training.metrics import Averages
 from builder.training.optimizers import make_optimizers, rate, set_rate
 from builder.training.settings import OPERATIONAL, PretrainSettings
 from pragmatiq_triton.batch import Int64
@@ -66,7 +67,7 @@ class Trainer:
         self.model = MaskedValueModel(config, settings)
         self.optimizers = make_optimizers(self.model, settings)
         self.fabric_model, *self.fabric_optimizers = self.fabric.setup(self.model, *self.optimizers)
-        self.metrics = MetricsFile(path / "metrics.jsonl")
+        self.metrics = MetricsFile(path / NAME)
         self.step = 0
         self.skipped = 0
         self.position = START

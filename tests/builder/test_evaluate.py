@@ -272,7 +272,7 @@ def test_folds_stand_beside_the_held_out_part_and_repeats_are_said(bank: Bank, t
     held_out = evaluate(bank.run, bank.data, bank.labels["user"], "churn", tmp_path, **FEW)
     folded = evaluate(bank.run, bank.data, bank.labels["user"], "churn", tmp_path, n_folds=2, **FEW)
     names = ("evaluation", "evaluation-folds2")
-    expected = {f"{name}.{kind}" for name in names for kind in ("html", "json")}
+    expected = {f"{name}.{kind}" for name in names for kind in ("html", "json", "parquet")}
     assert {path.name for path in tmp_path.iterdir()} == expected
     for name, result in zip(names, (held_out, folded), strict=True):
         assert msgspec.json.decode((tmp_path / f"{name}.json").read_bytes(), type=Evaluation) == result
@@ -298,6 +298,7 @@ def test_the_tested_rows_are_written_and_ones_own_score_is_compared_on_them(
     progress = Silent()
     progress.say = told.append  # type: ignore[method-assign]
     found = evaluate(bank.run, bank.data, bank.labels[kind], task, tmp_path / "a", rows_file=tmp_path / "rows", **FEW)
+    assert (tmp_path / "a" / "evaluation.parquet").read_bytes() == (tmp_path / "rows").read_bytes()
     rows = pq.read_table(tmp_path / "rows")
     method = found.candidate
     assert rows.column_names == ["user_id", time, "label", method, *BASELINES]

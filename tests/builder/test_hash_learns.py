@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 
 from builder.dataset.store import TokenizedDataset
 from builder.dataset.tokenize import tokenize
-from builder.training import MetricsFile, load_settings, pretrain
+from builder.metrics_file import MetricsFile
+from builder.training import load_settings, pretrain
 from pragmatiq_triton.tokenizer import TokenizerConfig
 from tests.builder.dataset.conftest import EVENTS
 

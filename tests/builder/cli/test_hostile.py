@@ -89,6 +89,8 @@ LINES: dict[str, tuple[str, ...]] = {
         "RECORDS --url 127.0.0.1:9 --timeout 0.2 --out OUT --rejected REJECTED",
         "RECORDS --url 127.0.0.1:9 --timeout 0.2 --ca CERTIFICATE --certificate CERTIFICATE --key CERTIFICATE",
     ),
+    "runs list": ("--runs-root RUNS",),
+    "runs compare": ("RUN OLDER --replicates 40 --report REPORT",),
     "info": ("RUN", "TOK", "REPOSITORY --settings SETTINGS"),
     "image": (
         "--repository REPOSITORY --source SOURCE --base cpu",
@@ -143,6 +145,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     generate(folder / "raw", 24, 0)
     fitted = {"settings": {}, "cutoff_ts": None, "classifier": "linear", "calibrator": "platt"}
     run = run_with(folder / "run", "bpe", linear_head("t", "probe", "event", **fitted))
+    run_with(folder / "runs" / "older", "bpe")
     tokenize(folder / "raw", folder / "tok", tokenizer_dir=run.path / "tokenizer")
     labels = folder / "labels.parquet"
     events = pq.read_table(folder / "raw" / "events.parquet", columns=["user_id", "ts"])
@@ -163,6 +166,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "TABLE": folder / "raw" / "events.parquet",
         "INGEST": folder / "ingest.yaml",
         "TOK": folder / "tok",
+        "RUNS": folder / "runs",
+        "OLDER": folder / "runs" / "older",
         "RUN": folder / "run",
         "TOKENIZER": run.path / "tokenizer",
         "REPOSITORY": folder / "repository",
@@ -279,6 +284,9 @@ def hostile_to(place: str, good: dict[str, Path]) -> dict[str, Callable[[Path, P
             # No settings, or half of them, are settings; no records are none.
             del files["an empty file"], files["cut in half"]
         return {**NOTHING, **files}
+    if place == "RUNS":
+        # A folder without runs has none.
+        return {**NOTHING, **{name: make for name, make in FOLDERS.items() if name != "an empty folder"}}
     return {**NOTHING, **(FOLDERS if place != "SOURCE" else {"an empty folder": FOLDERS["an empty folder"]})}
 
 
@@ -303,7 +311,7 @@ def test_hostile_paths(
             continue
         if ended.code == 0:
             # A file to write may be there.
-            if (command, place) not in (("records", "OUT"), ("ingest run", "REPORT")):
+            if (command, place) not in (("records", "OUT"), ("ingest run", "REPORT"), ("runs compare", "REPORT")):
                 wrong.append(f"{name}: taken: {ended}")
         elif not any(named in ended.err + ended.out for named in names_of(path, command)):
             wrong.append(f"{name}: not named: {ended}")

@@ -1,0 +1,69 @@
+"""Runs listed and compared as a user types it: text, JSON, a page, exit codes."""
+
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.builder.comparison.conftest import evaluate_made_up
+from tests.builder.export.heads_case import probe, run_with
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A folder with two runs whose heads were evaluated on the same rows."""
+    for name, strength in (("may", 1.0), ("june", 2.5)):
+        run = run_with(tmp_path / "runs" / name, "bpe", probe(settings={"method": "probe"}))
+        evaluate_made_up(run.path / "heads" / "churn", strength)
+    return tmp_path / "runs"
+
+
+def test_a_list_says_what_each_run_is(pragmatiq, runs):
+    text = pragmatiq("runs", "list", "--runs-root", runs).out
+    assert [line.split()[0] for line in text.splitlines()] == ["run", "june", "may"]
+    assert "churn (probe, ROC-AUC 0." in text
+    (june, may) = pragmatiq("runs", "list", "--runs-root", runs, "--json").json["runs"]
+    assert (june["name"], june["heads"][0]["task"], may["checkpoint"]) == ("june", "churn", True)
+
+
+def test_a_damaged_run_is_named_beside_the_others(pragmatiq, runs):
+    shutil.copytree(runs / "may", runs / "april")
+    (runs / "april" / "meta.json").write_text("{", encoding="utf-8")
+    done = pragmatiq("runs", "list", "--runs-root", runs, expect=4)
+    assert "june" in done.out
+    assert "april/meta.json" in done.err
+    assert list(pragmatiq("runs", "list", "--runs-root", runs, "--json", expect=4).json["damaged"]) == ["april"]
+
+
+def test_an_empty_folder_has_no_runs(pragmatiq, tmp_path):
+    assert "no runs in" in pragmatiq("runs", "list", "--runs-root", tmp_path).out
+
+
+def test_a_comparison_in_text_json_and_html(pragmatiq, runs, tmp_path):
+    report = tmp_path / "page.html"
+    done = pragmatiq("runs", "compare", runs / "june", runs / "may", "--replicates", 100, "--report", report)
+    assert "june: ROC-AUC better than may by 0." in done.out
+    assert "400 rows" in done.out
+    assert "<svg" in report.read_text(encoding="utf-8")
+    values = pragmatiq("runs", "compare", runs / "june", runs / "may", "--replicates", 100, "--json").json
+    difference = values["tasks"]["churn"]["differences"]["may"]["roc_auc"]
+    assert difference["verdict"] == "better"
+    assert difference["low"] > 0
+    assert set(values["curves"]) == {"june", "may"}
+
+
+def test_rows_that_differ_end_with_4_after_everything_else_was_told(pragmatiq, runs, tmp_path):
+    file = runs / "may" / "heads" / "churn" / "evaluation.parquet"
+    pq.write_table(pq.read_table(file).slice(10), file)
+    report = tmp_path / "page.html"
+    done = pragmatiq("runs", "compare", runs / "june", runs / "may", "--report", report, expect=4)
+    assert "390 are in all files" in done.err
+    assert "error: not compared: churn" in done.err
+    assert "Settings that differ" in done.out
+    assert "Not compared" in report.read_text(encoding="utf-8")
+
+
+def test_wrong_options_are_one_line(pragmatiq, runs):
+    assert "RUN=PARQUET" in pragmatiq("runs", "compare", runs / "june", runs / "may", "--rows", "x", expect=2).err
+    assert "at least two" in pragmatiq("runs", "compare", runs / "june", expect=2).err
+    assert "runs compare" in pragmatiq("runs", "compare", "--help").out
