@@ -1,7 +1,7 @@
 """``pragmatiq evaluate``: a task's head against two baselines on rows that neither has seen."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ from builder.evaluation.rows import OWN, read_own_scores, write_rows
 from builder.finetune.classifiers import Array
 from builder.finetune.encoding import check_same_tokenizer, encode_rows, users_of
 from builder.finetune.finetune import INPUTS_FILE, date_of, head_folder
-from builder.finetune.fitted import labels_for, settings_of, split_of
+from builder.finetune.fitted import fitted_counts, labels_for, out_of_time, require_held_out, settings_of, split_of
 from builder.finetune.fitting import BASELINES, baseline_inputs, calibrated, fit_baseline, score
 from builder.finetune.inputs import LabelledInputs
 from builder.finetune.labels import LabelledRows
 from builder.finetune.methods import fit_frozen, fit_task
 from builder.finetune.settings import FinetuneSettings
-from builder.finetune.splits import Split, folds
+from builder.finetune.splits import By, Split, folds
 from builder.heads import Head, load_head
 from builder.heads.lora import load_adapters, merged
 from builder.heads.saved import SavedHead, evaluation_file
@@ -36,6 +36,15 @@ from pragmatiq_triton.manifest import file_hash
 
 CALIBRATION_SHARE = 0.2
 """Of the users that a fold does not test."""
+NO_BASELINES = (
+    "There are no baselines: the labels have no earlier rows of both classes to fit them to and to calibrate them on."
+)
+PROTOCOLS: dict[By, str] = {
+    "users": "held-out users",
+    "users and dates": "held-out users, later dates",
+    "dates": "all users, later dates",
+    "labels": "the part that the labels call test",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +77,7 @@ class _Outcome:
     heads: list[Head]
     columns: dict[str, Array]
     counts: dict[str, Counts]
+    cautions: Sequence[str] = ()
 
 
 def evaluate(
@@ -82,6 +92,7 @@ def evaluate(
     overwrite: bool = False,
     rows_file: Path | None = None,
     own_scores: Path | None = None,
+    test_from: str | None = None,
     progress: Progress = Silent(),
 ) -> Evaluation:
     """Evaluate the head of ``task`` on the test part of ``label_file``, as it was split for fine-tuning, or in folds.
@@ -92,30 +103,41 @@ def evaluate(
     tested row's probability by each model, ``evaluation.parquet`` to ``out``, by default the head's folder; of folds
     they are ``evaluation-folds<n>.json`` and so on.
 
-    ``rows_file``: a parquet file to write the rows to as well; one that is there is
-    refused unless ``overwrite``. ``own_scores``: a parquet file with ``user_id``, the labels' moment and ``score`` of
-    each tested row, a baseline more.
+    ``rows_file``: a parquet file to write the rows to as well; one that is there is refused unless ``overwrite``.
+    ``own_scores``: a parquet file with ``user_id``, the labels' moment and ``score`` of each tested row, a baseline
+    more.
 
-    Raises :class:`ConfigError` for a single fold, and before the work where an evaluation of something else would be
-    replaced and ``overwrite`` is false; :class:`ArtifactError` without such a head of this run, and
-    :class:`DataError` for labels of another kind and where a part lacks a class.
+    ``test_from``: a date; all rows from then on are tested, of all users, in the place of the held-out part. It has to
+    be later than all rows that the head was fitted to. So a head of last month's is tested on this month's rows. The
+    baselines are fitted to the earlier rows of ``label_file``, and left out if it has none.
+
+    Raises :class:`ConfigError` for a single fold, for the held-out part of a head that is fitted to all rows, and
+    before the work where an evaluation of something else would be replaced and ``overwrite`` is false;
+    :class:`ArtifactError` without such a head of this run, and :class:`DataError` for labels of another kind and where
+    a part lacks a class.
     """
     if n_folds < 0 or n_folds == 1:
         raise ConfigError(f"{n_folds} folds: expected 2 or more, or 0 for the held-out part")
+    if n_folds and test_from:
+        raise ConfigError("folds are of all dates, and test_from is one; give one of the two")
     case = _case(run, data, label_file, task, progress)
     out = out or case.folder
-    file, provenance = out / evaluation_file(n_folds), _provenance(case, label_file, own_scores)
+    file, provenance = out / evaluation_file(n_folds), _provenance(case, label_file, own_scores, test_from)
     if rows_file and rows_file.exists() and not overwrite:
         raise ConfigError(f"{rows_file}: exists already; --overwrite replaces it")
+    if not (n_folds or test_from):
+        require_held_out(SavedHead(case.head, case.folder))
     replaced = _replaced(file, task, provenance, overwrite)
     if n_folds:
         outcome, cutoff = _cross_validated(case, n_folds), None
         protocol = f"{n_folds}-fold cross-validation by user, all dates"
     else:
-        outcome, cutoff = _held_out(case), date_of(case.head.info["cutoff_ts"])
-        protocol = "held-out users, later dates" if cutoff else "held-out users"
+        outcome, split = _held_out(case, test_from)
+        cutoff, protocol = date_of(split.cutoff), PROTOCOLS[split.by]
+        if test_from:
+            protocol = f"all users, from {test_from} on, after all rows of the fit"
     method, columns = case.head.method, outcome.columns
-    models = {method: "candidate", **{name: name for name in BASELINES}}
+    models = {method: "candidate", **{name: name for name in BASELINES if name in columns}}
     if own_scores:
         columns[OWN], n_others = read_own_scores(own_scores, case.time, columns["users"], columns["at"])
         models[OWN] = OWN
@@ -138,7 +160,7 @@ def evaluate(
         calibration=outcome.counts.get("calibration"),
         cut_off=cutoff,
         skipped=case.rows.skipped,
-        cautions=case.rows.cautions,
+        cautions=[*case.rows.cautions, *outcome.cautions],
         uncalibrated=columns["uncalibrated"],
         calibration_method=_each(outcome.heads, "calibrator"),
         provenance=provenance,
@@ -195,12 +217,28 @@ def _case(run: Run, data: TokenizedDataset, label_file: Path, task: str, progres
     return _Case(run, data, rows, users_of(data, rows), head, folder, settings, progress)
 
 
-def _held_out(case: _Case) -> _Outcome:
+def _held_out(case: _Case, test_from: str | None) -> tuple[_Outcome, Split]:
     head, network = case.head, case.run.network
-    split = split_of(SavedHead(head, case.folder), case.rows, case.data)
+    saved = SavedHead(head, case.folder)
+    arguments = (saved, case.rows, case.data)
+    split = out_of_time(*arguments, test_from) if test_from else split_of(*arguments)
     if head.method == "lora":
         network = merged(network, load_adapters(SavedHead(head, case.folder).adapters_file, weights_hash(network)))
-    return _outcome(case, head, _inputs(case, network), split)
+    if not test_from:
+        outcome = _outcome(case, head, _inputs(case, network), split)
+        return replace(outcome, cautions=_known(split)), split
+    fit_to = [case.rows.labels[part] for part in (split.train, split.calibration)]
+    baselines = BASELINES if all(len(np.unique(labels)) == 2 for labels in fit_to) else ()
+    outcome = _outcome(case, head, _inputs(case, network), split, baselines)
+    cautions = [] if baselines else [NO_BASELINES]
+    return replace(outcome, counts=fitted_counts(head), cautions=[*_known(split), *cautions]), split
+
+
+def _known(split: Split) -> list[str]:
+    """A caution of tested users that fits have seen, if there are any."""
+    if not split.known:
+        return []
+    return [f"{split.known:,} of {len(split.test):,} test rows are of users of the training or calibration part."]
 
 
 def _inputs(case: _Case, network: PragmaNetwork) -> LabelledInputs:
@@ -244,7 +282,9 @@ def _fold_splits(users: Array, n_folds: int, seed: int) -> Iterator[Split]:
         yield Split(rest[~calibrates], rest[calibrates], np.flatnonzero(fold == held_out), cutoff=None, left_out=0)
 
 
-def _outcome(case: _Case, head: Head, inputs: LabelledInputs, split: Split) -> _Outcome:
+def _outcome(
+    case: _Case, head: Head, inputs: LabelledInputs, split: Split, baselines: Sequence[str] = BASELINES
+) -> _Outcome:
     """What ``head``, and baselines fitted to the same rows, make of the rows that ``split`` tests."""
     test, seed = inputs.rows(split.test), case.settings.seed
     columns = {
@@ -254,8 +294,8 @@ def _outcome(case: _Case, head: Head, inputs: LabelledInputs, split: Split) -> _
         "candidate": score(head, test),
         "uncalibrated": _sigmoid(score(head, test, calibrate=False)),
     }
-    case.progress.stage("Fitting the baselines", len(BASELINES))
-    for name in BASELINES:
+    case.progress.stage("Fitting the baselines", len(baselines))
+    for name in baselines:
         read = baseline_inputs(name, inputs)
         baseline = fit_baseline(name, head.kind, read.rows(split.train), seed)
         baseline = calibrated(baseline, read.rows(split.calibration), seed)
@@ -274,7 +314,7 @@ def _sigmoid(logits: Float32) -> Float32:
     return np.exp(-np.logaddexp(0, -logits.astype(np.float64))).astype(np.float32)
 
 
-def _provenance(case: _Case, label_file: Path, own_scores: Path | None) -> dict[str, Any]:
+def _provenance(case: _Case, label_file: Path, own_scores: Path | None, test_from: str | None) -> dict[str, Any]:
     return {
         "run": case.run.name,
         "labels": label_file.name,
@@ -283,5 +323,6 @@ def _provenance(case: _Case, label_file: Path, own_scores: Path | None) -> dict[
         "tokenizer_hash": case.run.tokenizer_hash,
         "weights_hash": case.head.info["weights_hash"],
         "head_sha256": SavedHead(case.head, case.folder).sha256,
+        **({"test_from": test_from} if test_from else {}),
         **({"own_scores_sha256": file_hash(own_scores)} if own_scores else {}),
     }

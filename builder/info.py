@@ -65,6 +65,10 @@ def describe(path: Path | None, settings: Path | None = None) -> tuple[str, dict
             "evaluations": {saved.head.task: [file.name for file in saved.evaluation_files] for saved in heads},
             "parameters": sum(parameter.numel() for parameter in run.network.parameters()),
         }
+        if final := {
+            saved.head.task: saved.head.info["final"]["rows"] for saved in heads if "final" in saved.head.info
+        }:
+            about["fitted_to_all_rows"] = final
         if began := init_from(path):
             about["init_from"] = in_words(began)
         about |= {**msgspec.to_builtins(run.network.config), **_code(run.vocabulary.config.text_encoder_spec)}

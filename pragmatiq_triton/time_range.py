@@ -52,9 +52,9 @@ class TimeRange:
         """
         times = self
         if earliest is not None:
-            times = replace(times, earliest=_day("earliest_time", earliest))
+            times = replace(times, earliest=start_of_day("earliest_time", earliest))
         if latest is not None:
-            times = replace(times, latest=_day("latest_time", latest) + 86_400_000_000 - 1)
+            times = replace(times, latest=start_of_day("latest_time", latest) + 86_400_000_000 - 1)
         if times.earliest > times.latest:
             raise ConfigError(
                 f"earliest_time and latest_time: expected the earliest before the latest, got {times}; change either"
@@ -137,7 +137,7 @@ def implausible_milestones(ts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     return outside
 
 
-def _day(name: str, text: str) -> int:
+def start_of_day(name: str, text: str) -> int:
     try:
         day = date.fromisoformat(text)
     except (TypeError, ValueError):

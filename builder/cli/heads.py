@@ -52,6 +52,36 @@ def finetune_command(
         ),
     ] = None,
     config: Config = None,
+    test_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Test on all rows from this date on, of known users too (out of time), instead of on held-out users "
+            "after a date that is found.",
+            metavar="DATE",
+        ),
+    ] = None,
+    calibration_from: Annotated[
+        str | None,
+        typer.Option(
+            help="With --test-from: the rows from this date on calibrate, instead of the earlier ones of some users.",
+            metavar="DATE",
+        ),
+    ] = None,
+    unseen_users: Annotated[
+        bool,
+        typer.Option(
+            "--unseen-users",
+            help="With --test-from: no user in two parts; the rows that this leaves out are counted.",
+        ),
+    ] = False,
+    final: Annotated[
+        bool,
+        typer.Option(
+            "--final",
+            help="After evaluate: fit the task's head again, as it was, to all rows of the same labels. The evaluation "
+            "stays, and is of the head before.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the task's head and its evaluations, if there are any.")
     ] = False,
@@ -62,20 +92,30 @@ def finetune_command(
 
     A forecast sees the history strictly before eval_ts; an event is judged by what lies strictly before it, and by
     itself. No user is in two of the training, calibration and test parts, and test labels are later ones where dates
-    allow.
+    allow; unless --test-from names the date, or a column split of the labels says train, validation (these calibrate)
+    or test of each row.
+
+    The order is: finetune, evaluate, finetune --final with the same labels if the head that is served is to know all
+    rows, export.
     """
     set_threads(threads)
     from builder.dataset.store import TokenizedDataset
+    from builder.finetune.final import finetune_final
     from builder.finetune.finetune import finetune, head_folder
-    from builder.finetune.settings import FinetuneSettings
+    from builder.finetune.settings import finetune_settings, require_alone
     from builder.runs import load_run
-    from builder.settings import load_settings
 
-    settings = load_settings(FinetuneSettings, config, {"method": method.value} if method else {})
-    settings.require_effect()
+    if final:
+        dates = {"--test-from": test_from, "--calibration-from": calibration_from, "--unseen-users": unseen_users}
+        require_alone("--final", {"--method": method, "--config": config, "--overwrite": overwrite, **dates})
+    method_name = method.value if method else None
+    settings = finetune_settings(config, method_name, test_from, calibration_from, unseen_users)
     loaded = load_run(run)
     with RichProgress() as progress:
-        head = finetune(loaded, TokenizedDataset(tok), label, task, settings, progress, overwrite=overwrite)
+        if final:
+            head = finetune_final(loaded, TokenizedDataset(tok), label, task, progress)
+        else:
+            head = finetune(loaded, TokenizedDataset(tok), label, task, settings, progress, overwrite=overwrite)
     info = head.info
     values: dict[str, Any] = {
         "head": str(head_folder(loaded, task)),
@@ -83,15 +123,23 @@ def finetune_command(
         "classifier": info["classifier"],
         "calibrator": info["calibrator"],
         **{name: f"{part['rows']:,} rows, {part['positives']:,} positive" for name, part in info["rows"].items()},
-        "cutoff": info["cutoff"] or "none: split by user only",
+        "split": info["split"],
+        "cutoff": info["cutoff"] or "none",
         "left_out": info["left_out"],
         "skipped": info["skipped"] or "none",
     }
+    if final:
+        values["final"] = f"{info['final']['rows']['rows']:,} rows, all of them; the parts are of the evaluated head"
     show(f"Head {task} of run {run}", {"task": task, "kind": head.kind, **info} if json else values, json)
     if not json:
         for caution in info["cautions"]:
             stderr.print(caution, markup=False, highlight=False, soft_wrap=True)
-        stderr.print(f"next: pragmatiq evaluate {tok} --run {run} --label {label} --task {task}")
+        following = (
+            f"pragmatiq export {run} --out REPOSITORY"
+            if final
+            else (f"pragmatiq evaluate {tok} --run {run} --label {label} --task {task}")
+        )
+        stderr.print(f"next: {following}")
 
 
 def evaluate_command(
@@ -126,6 +174,14 @@ def evaluate_command(
             "(eval_ts or ts) and score, a probability, of every tested row. --rows writes which these are.",
             exists=True,
             dir_okay=False,
+        ),
+    ] = None,
+    test_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Test on all rows from this date on, of all users, in the place of the held-out part: last month's "
+            "head on this month's labels. It has to be later than all rows that the head was fitted to.",
+            metavar="DATE",
         ),
     ] = None,
     replicates: Annotated[int, typer.Option(help="Draws of users for the 95 % intervals.", min=40)] = 1000,
@@ -164,6 +220,7 @@ def evaluate_command(
             overwrite=overwrite,
             rows_file=rows,
             own_scores=baseline_rows,
+            test_from=test_from,
             progress=progress,
         )
     if json:

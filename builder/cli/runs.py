@@ -143,7 +143,7 @@ def _cells(run: "RunFacts") -> tuple[str, ...]:
 
 def _head(head: "HeadFacts") -> str:
     reached = f"ROC-AUC {head.metrics['roc_auc'].value:.3f}" if head.metrics else "not evaluated"
-    return f"{head.task} ({head.method}, {reached})"
+    return f"{head.task} ({head.method}{', final' if head.final else ''}, {reached})"
 
 
 def _as_json(found: "Comparison") -> dict[str, Any]:

@@ -115,7 +115,10 @@ def _compared(
 ) -> TaskComparison:
     methods = {name: head.method for name, head in heads.items()}
     settings, _ = _differing(
-        [{"method": head.method, "labels": head.labels, **head.settings} for head in heads.values()]
+        [
+            {"method": head.method, "labels": head.labels, "final": head.final, **head.settings}
+            for head in heads.values()
+        ]
     )
 
     def not_compared(reason: str) -> TaskComparison:

@@ -22,13 +22,14 @@ SHOWN = ("roc_auc", "pr_auc")
 
 class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
     """A task's head. ``settings``: what fine-tuning was told, flat; ``metrics`` of its evaluation on the held-out part
-    and ``test_rows`` of that, None if there is none.
+    and ``test_rows`` of that, None if there is none; ``final``: it was fitted to all rows afterwards.
     """
 
     task: str
     method: str
     settings: dict[str, Any]
     labels: str | None
+    final: bool
     test_rows: int | None
     metrics: dict[str, Estimate] | None
 
@@ -131,6 +132,7 @@ def _head(saved: SavedHead) -> HeadFacts:
         method=head.method,
         settings=flat(settings) if isinstance(settings, Mapping) else {},
         labels=head.info.get("label_file"),
+        final="final" in head.info,
         test_rows=evaluation.splits["test"].rows if evaluation else None,
         metrics=evaluation.metrics[evaluation.candidate] if evaluation else None,
     )

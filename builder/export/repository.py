@@ -31,7 +31,7 @@ from pragmatiq_triton.tokenizer.features import HistoryFeatures
 
 MODEL_CARD = "MODEL_CARD.md"
 VERSION_FOLDER = "1"
-_FITTED = ("calibrator", "rows", "cutoff", "labels_sha256")
+_FITTED = ("calibrator", "rows", "cutoff", "split", "final", "labels_sha256")
 PACKAGES = ("pragmatiq-triton", "torch", "onnx", "onnxscript")
 
 Quantizer = Callable[[ScoringModel, Path], Quantization]

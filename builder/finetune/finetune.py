@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from builder.dataset.store import TokenizedDataset
 from builder.evaluation import Split as Counts
@@ -108,6 +109,9 @@ def _provenance(
         "cutoff": date_of(split.cutoff),
         "cutoff_ts": split.cutoff,
         "left_out": split.left_out,
+        "split_by": split.by,
+        "split": split.in_words(),
+        "fitted_until_ts": int(rows.at[np.concatenate([split.train, split.calibration])].max()),
         "skipped": rows.skipped,
         "cautions": rows.cautions,
         "label_file": label_file.name,

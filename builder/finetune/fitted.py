@@ -3,15 +3,18 @@
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from builder.dataset.store import TokenizedDataset
+from builder.evaluation import Split as Counts
 from builder.finetune.encoding import users_of
 from builder.finetune.labels import LabelledRows, read_labels
 from builder.finetune.settings import FinetuneSettings
-from builder.finetune.splits import Split, split_at
+from builder.finetune.splits import Split, split_again
 from builder.heads import Head
-from builder.heads.saved import SavedHead
-from pragmatiq_triton.errors import ArtifactError
+from builder.heads.saved import EVALUATION_FILE, SavedHead
+from pragmatiq_triton.errors import ArtifactError, ConfigError
+from pragmatiq_triton.time_range import start_of_day
 
 
 def settings_of(saved: SavedHead) -> FinetuneSettings:
@@ -30,8 +33,53 @@ def labels_for(head: Head, label_file: Path, data: TokenizedDataset) -> Labelled
 
 
 def split_of(saved: SavedHead, rows: LabelledRows, data: TokenizedDataset) -> Split:
-    """The parts of ``rows``, divided as they were for fitting the head, by the same users and the same date."""
+    """The parts of ``rows``, divided as they were for fitting the head: by the same users, dates or column."""
     settings = settings_of(saved).split
     if "cutoff_ts" not in saved.head.info:
         raise ArtifactError(f"{saved.folder}: head.json does not say at which date it was fitted; fine-tune again")
-    return split_at(users_of(data, rows).tolist(), rows, settings, saved.head.info["cutoff_ts"])
+    info = saved.head.info
+    return split_again(users_of(data, rows).tolist(), rows, settings, info["cutoff_ts"], info.get("split_by"))
+
+
+def out_of_time(saved: SavedHead, rows: LabelledRows, data: TokenizedDataset, test_from: str) -> Split:
+    """All rows from the date ``test_from`` on test the head; rows that it was fitted to, if ``rows`` have them, train.
+
+    Raises :class:`ConfigError` for a date that is not later than all rows of the fit, :class:`ArtifactError` for a head
+    that does not say until when these were.
+    """
+    info = saved.head.info
+    until, start = info.get("fitted_until_ts", info.get("cutoff_ts")), start_of_day("--test-from", test_from)
+    if until is None:
+        raise ArtifactError(f"{saved.folder}: head.json does not say until when its rows were; fine-tune again")
+    if start <= until:
+        raise ConfigError(
+            f"--test-from {test_from}: the head was fitted to rows up to {np.datetime64(until, 'us')}, expected a "
+            "later date"
+        )
+    divided = info.get("split_by") != "labels" or rows.parts is not None
+    split = split_of(saved, rows, data) if divided else None
+    nothing = np.zeros(0, np.int64)
+    train, calibration = (split.train, split.calibration) if split else (nothing, nothing)
+    if split and "final" in info:
+        train = np.union1d(train, split.test)
+    train, calibration = (part[rows.at[part] <= until] for part in (train, calibration))
+    test = np.flatnonzero(rows.at >= start)
+    users = users_of(data, rows)
+    known = np.isin(users[test], users[np.concatenate([train, calibration])])
+    left_out = len(rows.labels) - len(train) - len(calibration) - len(test)
+    return Split(train, calibration, test, start - 1, left_out, "dates", int(known.sum()))
+
+
+def fitted_counts(head: Head) -> dict[str, Counts]:
+    """The parts that a head says it was fitted to and calibrated on."""
+    rows = {"train": head.info["final"]["rows"]} if "final" in head.info else head.info["rows"]
+    return {name: msgspec.convert(found, Counts) for name, found in rows.items() if name != "test"}
+
+
+def require_held_out(saved: SavedHead) -> None:
+    """Raise :class:`ConfigError` for a head that is fitted to all rows, so that none is held out."""
+    if "final" in saved.head.info:
+        raise ConfigError(
+            f"{saved.folder}: the head is fitted to all rows, so none is held out, and its {EVALUATION_FILE} is of the "
+            "head before; --test-from DATE tests it on rows after these, --folds N the method"
+        )

@@ -13,7 +13,7 @@ from builder.heads import Head
 from builder.raw import read_label_table
 from builder.raw.arrays import Mask
 from builder.raw.event_labels import NO_EVENT, Events, match_events, rows_by_user, simultaneous, without_past
-from builder.raw.labels import LATE, LATE_LABEL, LabelTime
+from builder.raw.labels import LATE, LATE_LABEL, NO_PART, LabelTime
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.time_range import TimeRange
@@ -38,7 +38,8 @@ class LabelledRows:
     ``kind`` "user": the history strictly before ``at`` is judged; "event": that and one event at ``at``, number
     ``events`` int64 [n] of its user's, without others in the same microsecond. ``users`` int64 [n], the data set's
     numbers; ``at`` int64 [n], microseconds since the epoch; ``labels`` int8 [n], 0 or 1; ``skipped``: for each reason
-    that occurred, the number of rows left out; ``cautions``: sentences that belong beside results.
+    that occurred, the number of rows left out; ``cautions``: sentences that belong beside results. ``parts`` int8 [n]:
+    which part the file's column ``split`` puts a row into, by :data:`~builder.raw.labels.PARTS`; None without one.
     """
 
     kind: Kind
@@ -48,6 +49,7 @@ class LabelledRows:
     skipped: dict[str, int]
     events: Int64 | None = None
     cautions: list[str] = field(default_factory=list)
+    parts: npt.NDArray[np.int8] | None = None
 
     def event(self, row: int, event_ts: Int64) -> int | None:
         """The number of the event that a row judges among its user's at ``event_ts``; None where it judges the user.
@@ -64,7 +66,9 @@ class LabelledRows:
     def take(self, rows: Int64 | Mask) -> "LabelledRows":
         """Some of the rows."""
         events = None if self.events is None else self.events[rows]
-        return replace(self, users=self.users[rows], at=self.at[rows], labels=self.labels[rows], events=events)
+        parts = None if self.parts is None else self.parts[rows]
+        users, at, labels = self.users[rows], self.at[rows], self.labels[rows]
+        return replace(self, users=users, at=at, labels=labels, events=events, parts=parts)
 
 
 def read_labels(path: Path, data: History, judge: Head | None = None) -> LabelledRows:
@@ -92,20 +96,23 @@ def read_labels(path: Path, data: History, judge: Head | None = None) -> Labelle
             kept = kept[~rows]
 
     leave_out(labels[kept] < 0, "label missing")
+    if table.parts is not None:
+        leave_out(table.parts[kept] == NO_PART, "split missing")
     leave_out(users[kept] < 0, "user unknown")
     events = np.full(len(labels), NO_EVENT, np.int64)
     if kind == "event":
         columns = (table.rows[kept], users[kept], at[kept], table.event_ids[kept])
         events[kept], by_source = match_events(path, *columns, data)
         cautions += [_guess(source, n) for source, n in by_source.items()]
-    leave_out(_duplicates(path, (users, at, table.event_ids), labels, kept, data), "duplicate")
+    leave_out(_duplicates(path, (users, at, table.event_ids), labels, kept, data, table.parts), "duplicate")
     if kind == "user":
         leave_out(~_has_history(users[kept], at[kept], data), "no history before eval_ts")
         cautions += _late(users[kept], at[kept], data)
     else:
         leave_out(events[kept] == NO_EVENT, "no event at ts")
-        leave_out(_duplicates(path, (users, at, events), labels, kept, data), "duplicate")
-    rows = LabelledRows(kind, users[kept], at[kept], labels[kept], skipped, cautions=cautions)
+        leave_out(_duplicates(path, (users, at, events), labels, kept, data, table.parts), "duplicate")
+    parts = None if table.parts is None else table.parts[kept]
+    rows = LabelledRows(kind, users[kept], at[kept], labels[kept], skipped, cautions=cautions, parts=parts)
     if kind == "event":
         numbers = events[kept]
         cautions += simultaneous(rows.users, rows.at, numbers, rows.labels.astype(np.int64), data)
@@ -143,11 +150,16 @@ def _user_numbers(path: Path, users: pa.Array, data: History) -> Int64:
 
 
 def _duplicates(
-    path: Path, keys: tuple[Int64, Int64, Any], labels: npt.NDArray[np.int8], kept: Int64, data: History
+    path: Path,
+    keys: tuple[Int64, Int64, Any],
+    labels: npt.NDArray[np.int8],
+    kept: Int64,
+    data: History,
+    parts: npt.NDArray[np.int8] | None,
 ) -> Mask:
     """Of the rows ``kept``, those whose user, time and event equal an earlier one's, bool [n].
 
-    Raises :class:`DataError` where two such rows have different labels.
+    Raises :class:`DataError` where two such rows have different labels, or stand in different ``parts``.
     """
     users, at, event = (key[kept] for key in keys)
     order = np.lexsort((event, at, users))
@@ -158,6 +170,12 @@ def _duplicates(
         raise DataError(
             f"{path}: user {data.user_ids[users[first]]!r} has labels 0 and 1 at {at[first].astype('M8[us]')} UTC, "
             "expected one of them; remove the wrong row"
+        )
+    if parts is not None and (divided := again & (np.diff(parts[kept][order]) != 0)).any():
+        first = order[np.argmax(divided)]
+        raise DataError(
+            f"{path}: user {data.user_ids[users[first]]!r} has two rows at {at[first].astype('M8[us]')} UTC, in two "
+            "parts by the column split; remove one of them"
         )
     duplicates = np.zeros(len(order), np.bool_)
     duplicates[order[1:]] = again

@@ -165,24 +165,33 @@ def finetune(
     *,
     method: Literal["probe", "lora", "hybrid"] | None = None,
     config: StrPath | Mapping[str, Any] | None = None,
+    test_from: str | None = None,
+    calibration_from: str | None = None,
+    unseen_users: bool = False,
+    final: bool = False,
     overwrite: bool = False,
     progress: bool = True,
 ) -> "Head":
     """Fit the head of ``task`` to the labels in the parquet file ``label``, calibrate it, and save it beside the run.
 
-    ``method``: what the command's ``--method`` says. ``overwrite`` replaces an older head and its evaluations.
+    ``method``: what the command's ``--method`` says. ``test_from`` and ``calibration_from`` are dates, and
+    ``unseen_users`` keeps every user in one part; labels may say their parts in a column ``split`` instead. ``final``,
+    alone, fits a head that was evaluated again to all rows. ``overwrite`` replaces an older head and its evaluations.
     """
     from builder.dataset.store import TokenizedDataset
+    from builder.finetune.final import finetune_final
     from builder.finetune.finetune import finetune as fit
-    from builder.finetune.settings import FinetuneSettings
+    from builder.finetune.settings import finetune_settings, require_alone
     from builder.runs import load_run
-    from builder.settings import load_settings
 
-    given = {"method": method} if method else {}
-    settings = load_settings(FinetuneSettings, None, {**_settings(config, None), **given})
-    settings.require_effect()
+    if final:
+        dates = {"test_from": test_from, "calibration_from": calibration_from, "unseen_users": unseen_users}
+        require_alone("final", {"method": method, "config": config, "overwrite": overwrite, **dates})
+    settings = finetune_settings(_settings(config, None), method, test_from, calibration_from, unseen_users)
     with _shown(progress) as shown:
         data = TokenizedDataset(Path(tok))
+        if final:
+            return finetune_final(load_run(Path(run)), data, Path(label), task, shown)
         return fit(load_run(Path(run)), data, Path(label), task, settings, shown, overwrite=overwrite)
 
 
@@ -196,6 +205,7 @@ def evaluate(
     folds: int = 0,
     rows: StrPath | None = None,
     baseline_rows: StrPath | None = None,
+    test_from: str | None = None,
     replicates: int = 1000,
     overwrite: bool = False,
     progress: bool = True,
@@ -204,6 +214,7 @@ def evaluate(
 
     ``folds`` > 0 cross-validates. The numbers and a page go to ``out``, by default the head's folder. ``rows`` is a
     parquet file to write with each tested row; ``baseline_rows`` one with a score of one's own for each of them.
+    ``test_from`` is a date after all rows of the fit: all rows from then on are tested instead of the held-out part.
     """
     from builder.dataset.store import TokenizedDataset
     from builder.evaluate import evaluate as measure
@@ -219,6 +230,7 @@ def evaluate(
             n_folds=folds,
             rows_file=_path(rows),
             own_scores=_path(baseline_rows),
+            test_from=test_from,
             replicates=replicates,
             overwrite=overwrite,
             progress=shown,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pt
 
@@ -31,6 +32,10 @@ LATE_LABEL = "eval_ts is more than 31 days after the newest event; what happened
 EXPECTED = "expected user_id, label and either eval_ts (labels of users) or ts (labels of events)"
 EXPECTED_MOMENTS = "expected user_id and either eval_ts (as of a moment) or ts (of an event)"
 CLASS = "a number, 0 or 1"
+SPLIT = "split"
+PARTS = {"train": 0, "validation": 1, "calibration": 1, "test": 2}
+"""What the column ``split`` may say of a row; its validation rows are those that calibrate."""
+NO_PART = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,8 @@ class LabelTable:
     """Rows of a label file in its order: ``users`` string [n], ``at`` int64 [n] microseconds, ``labels`` float32 [n].
 
     A label is 0 or 1, NaN where it is missing; ``time`` is the column that ``at`` was in, ``rows`` int64 [n] are the
-    rows' numbers in their file; ``event_ids`` uint64 [n] as those of events, 0 without one.
+    rows' numbers in their file; ``event_ids`` uint64 [n] as those of events, 0 without one. ``parts`` int8 [n] is what
+    the column ``split`` says, by :data:`PARTS`, ``NO_PART`` where that is null; None without such a column.
     """
 
     time: LabelTime
@@ -47,6 +53,7 @@ class LabelTable:
     at: Int64
     labels: Float32
     event_ids: UInt64
+    parts: npt.NDArray[np.int8] | None = None
 
 
 def read_label_table(
@@ -60,7 +67,8 @@ def read_label_table(
     """
     table = read_table_at(path)
     kinds: set[LabelTime] = set()
-    chunks: list[tuple[Int64, pa.Array, Int64, Float32, UInt64]] = []
+    chunks: list[tuple[Int64, pa.Array, Int64, Float32, UInt64, npt.NDArray[np.int8]]] = []
+    divided: set[bool] = set()
     for part in table.parts:
         file = opened(part, findings)
         if file is None:
@@ -79,6 +87,8 @@ def read_label_table(
             }
             if labelled:
                 columns["label"] = Column(_classes, CLASS)
+                columns[SPLIT] = Column(lambda column: texts(column, scalars=False), NAME, required=False)
+                divided.add(SPLIT in names)
             if present[0] == "ts":
                 columns["event_id"] = Column(lambda column: texts(column, scalars=False), NAME, required=False)
             usable = usable_columns(part, file, columns, findings)
@@ -87,11 +97,14 @@ def read_label_table(
     if len(kinds) > 1:
         findings.broken(path, "some of its files have eval_ts and some have ts, expected one of them")
         return None
+    if len(divided) > 1:
+        findings.broken(path, f"some of its files have the column {SPLIT} and some have not, expected one or the other")
+        return None
     if not chunks:
         if table.has_no_rows():
             findings.broken(path, "has no rows")
         return None
-    numbers, users, at, labels, event_ids = zip(*chunks, strict=True)
+    numbers, users, at, labels, event_ids, parts = zip(*chunks, strict=True)
     if not sum(map(len, numbers)):
         return None
     return LabelTable(
@@ -101,6 +114,7 @@ def read_label_table(
         np.concatenate(at),
         np.concatenate(labels),
         np.concatenate(event_ids),
+        np.concatenate(parts) if divided == {True} else None,
     )
 
 
@@ -136,7 +150,7 @@ def has_label_columns(path: Path) -> bool:
 
 def _chunk(
     part: Part, rows: Rows, time: LabelTime, usable: list[str], findings: Findings, times: TimeRange, labelled: bool
-) -> tuple[Int64, pa.Array, Int64, Float32, UInt64]:
+) -> tuple[Int64, pa.Array, Int64, Float32, UInt64, npt.NDArray[np.int8]]:
     n = rows.batch.num_rows
     columns = {name: column_of(part, rows, name) for name in usable}
     # Rows that all lack their user, their time or their label would pass for repeats of one another.
@@ -162,8 +176,16 @@ def _chunk(
     event_ids = np.zeros(n, np.uint64)
     if "event_id" in columns:
         event_ids = hashed_ids(read_text(rows, "event_id", columns["event_id"], findings))
+    parts = np.full(n, NO_PART, np.int8)
+    if SPLIT in columns:
+        said = read_text(rows, SPLIT, columns[SPLIT], findings).to_pylist()
+        parts = np.array([NO_PART if each is None else PARTS.get(each, len(PARTS)) for each in said], np.int8)
+        wrong = parts == len(PARTS)
+        findings.error(rows, f"{SPLIT} is none of {', '.join(PARTS)}", wrong)
+        findings.warn(rows, f"{SPLIT} is null; the row is skipped", parts == NO_PART)
+        keep &= ~wrong
     kept = np.flatnonzero(keep)
-    return rows.first + kept, users.take(pa.array(kept)), at[kept], labels[kept], event_ids[kept]
+    return rows.first + kept, users.take(pa.array(kept)), at[kept], labels[kept], event_ids[kept], parts[kept]
 
 
 def _classes(column: pa.Array) -> Float32:

@@ -122,6 +122,29 @@ def test_people_get_tables_and_the_next_step(call, bank):
     assert f"report: {bank.run / 'heads' / 'fraud' / 'evaluation.html'}" in done.text
 
 
+def test_out_of_time_then_final(call, bank, tmp_path):
+    dates = ("--test-from", "2024-01-10", "--calibration-from", "2023-12-20")
+    done = call("finetune", *options(bank, "dated"), "--config", bank.configs["probe"], *dates)
+    assert "by dates: test rows are later, of all users;" in done.text
+    assert "is not evaluated" in call("finetune", *options(bank, "dated"), "--final", expect=2).text
+    call("evaluate", *options(bank, "dated"), "--replicates", 40)
+    refused = call("finetune", *options(bank, "dated"), "--final", "--method", "probe", *dates, expect=2).text
+    assert "so --method, --test-from, --calibration-from would do nothing" in refused
+    done = call("finetune", *options(bank, "dated"), "--final")
+    assert "rows, all of them; the parts are of the evaluated head" in done.text
+    assert f"next: pragmatiq export {bank.run}" in done.text
+    assert "none is held out" in call("evaluate", *options(bank, "dated"), expect=2).text
+    assert "dated" in call("info", bank.run, "--json").json["fitted_to_all_rows"]
+    call("finetune", *options(bank, "older"), "--config", bank.configs["probe"], *dates)
+    arguments = ("evaluate", *options(bank, "older"), "--out", tmp_path, "--replicates", 40)
+    assert "all users, from 2024-01-20 on" in call(*arguments, "--test-from", "2024-01-20").text
+    wrong = ("--unseen-users", "--config", bank.configs["probe"])
+    assert (
+        "unseen_users does nothing without test_from"
+        in call("finetune", *options(bank, "wrong"), *wrong, expect=2).text
+    )
+
+
 def test_folds_are_told(call, bank, tmp_path):
     call("finetune", *options(bank, "folded"), "--config", bank.configs["probe"])
     arguments = ("evaluate", *options(bank, "folded"), "--out", tmp_path, "--replicates", 40)

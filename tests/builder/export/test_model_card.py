@@ -104,7 +104,20 @@ def test_what_fine_tuning_noted_is_told(card):
     for fact in ("2017-07-01T00:00:00", "77 rows were of no part", "ab" * 32, "cd" * 32, 'split: {"seed": 0}'):
         assert fact in page
     assert "Training and calibration rows are at or before" in page
+    assert "served head was" not in page
     assert re.search(r"SHA-256 \| `[0-9a-f]{64}`", page)
+
+
+def test_a_head_that_was_fitted_to_all_rows_is_told_apart_from_its_evaluation(card):
+    final = {"rows": {"rows": 5419, "positives": 1607, "users": 9}, "calibration_folds": 5}
+    final["evaluated_head_sha256"] = "ef" * 32
+    words = "by dates: test rows are later, of all users; 3 of 611 test rows are of users that train or calibrate"
+    info = {**INFO, "split_by": "dates", "split": words, "final": final, "left_out": 0}
+    page = card(probe(**info), evaluations=[evaluation_of("churn")])
+    assert f"Divided {words}." in page
+    assert "No user is in two parts" not in page
+    assert "**The served head was fitted to all 5419 rows** (1607 positive)" in page
+    assert "`" + "ef" * 32 + "`" in page
 
 
 def test_an_evaluation_is_told_in_its_own_words(card):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -5,9 +7,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from builder.finetune.labels import LabelledRows
-from builder.finetune.splits import Split, SplitSettings, folds, held_out, sample, split_rows
+from builder.finetune.splits import Split, SplitSettings, folds, held_out, sample, split_again, split_rows
 from pragmatiq_triton.batch import Int64
-from pragmatiq_triton.errors import DataError
+from pragmatiq_triton.errors import ConfigError, DataError
 
 SEEDS = st.integers(0, 2**32)
 
@@ -210,3 +212,109 @@ def test_a_sample_is_of_the_ids_alone(n: int, seed: int) -> None:
 def test_samples_for_two_purposes_differ() -> None:
     ids = [f"user-{i}" for i in range(100)]
     assert sample(ids, 50, b"one").tolist() != sample(ids, 50, b"other").tolist()
+
+
+DAY = 86_400_000_000
+DATES = {"test_from": "2024-01-08", "calibration_from": "2024-01-05"}
+START = np.datetime64("2024-01-01", "us").astype(np.int64)
+
+
+def monthly(**settings: object) -> tuple[Sample, SplitSettings]:
+    """Ten days of 40 users, a row each a day, and settings."""
+    numbers = np.arange(400)
+    made = Sample(numbers % 40, START + numbers // 40 * DAY, (numbers % 7 < 3).astype(np.int64))
+    return made, msgspec.convert(settings, SplitSettings)
+
+
+def days(made: Sample, part: Int64) -> set[int]:
+    return set(((made.rows.at[part] - START) // DAY + 1).tolist())
+
+
+def test_dates_divide_all_users_and_known_ones_are_counted() -> None:
+    made, chosen = monthly(**DATES)
+    split = made.split(chosen)
+    assert {name: days(made, part) for name, part in split.parts.items()} == {
+        "train": {1, 2, 3, 4}, "calibration": {5, 6, 7}, "test": {8, 9, 10},
+    }  # fmt: skip
+    assert sum(map(len, split.parts.values())) == 400
+    assert (split.by, split.left_out, split.known) == ("dates", 0, 120)
+    assert split.cutoff == START + 7 * DAY - 1
+    assert "120 of 120 test rows are of users that train or calibrate" in split.in_words()
+
+
+def test_with_one_date_some_users_calibrate_before_it() -> None:
+    made, chosen = monthly(test_from="2024-01-08")
+    split = made.split(chosen)
+    assert days(made, split.test) == {8, 9, 10}
+    users = [{made.user_ids[row] for row in part} for part in (split.train, split.calibration)]
+    assert users[0].isdisjoint(users[1])
+    assert len(split.train) + len(split.calibration) == 280
+
+
+@pytest.mark.parametrize("dates", [DATES, {"test_from": "2024-01-08"}])
+def test_unseen_users_are_in_one_part_and_what_that_leaves_out_is_counted(dates: dict[str, str]) -> None:
+    made, chosen = monthly(**dates, unseen_users=True)
+    split = made.split(chosen)
+    parts = {name: {made.user_ids[row] for row in part} for name, part in split.parts.items()}
+    assert all(parts.values())
+    assert sum(map(len, parts.values())) == len(set.union(*parts.values()))
+    assert days(made, split.test) == {8, 9, 10}
+    assert split.left_out == 400 - sum(map(len, split.parts.values())) > 0
+    assert (split.by, split.known) == ("users and dates", 0)
+    assert f"{split.left_out:,} rows are in no part" in split.in_words()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"calibration_from": "2024-01-05"}, "does nothing without test_from"),
+        ({"unseen_users": True}, "does nothing without test_from"),
+        ({"test_from": "2024-01-08", "test_share_of_rows": 0.5}, "test_share_of_rows does nothing with test_from"),
+        ({"test_from": "2024-01-08", "calibration_from": "2024-01-08"}, "not before test_from"),
+        ({"test_from": "8.1.2024"}, "test_from: expected a date such as"),
+    ],
+)
+def test_dates_that_cannot_divide_are_refused(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=words):
+        monthly(**settings)
+
+
+@pytest.mark.parametrize(("date", "part"), [("2023-01-01", "train"), ("2025-01-01", "test")])
+def test_a_date_beside_all_rows_leaves_a_part_empty(date: str, part: str) -> None:
+    made, chosen = monthly(test_from=date)
+    with pytest.raises(DataError, match=rf"the {part} part has 0 of 400 .*give other dates"):
+        made.split(chosen)
+
+
+def with_parts(made: Sample, parts: Int64) -> Sample:
+    made.rows = replace(made.rows, parts=parts.astype(np.int8))
+    return made
+
+
+def test_labels_that_say_their_parts_are_divided_so() -> None:
+    made, _ = monthly()
+    parts = np.random.default_rng(0).integers(3, size=400)
+    split = with_parts(made, parts).split()
+    for number, name in enumerate(("train", "calibration", "test")):
+        assert split.parts[name].tolist() == np.flatnonzero(parts == number).tolist()
+    assert (split.by, split.cutoff, split.left_out) == ("labels", None, 0)
+    assert split.known == np.count_nonzero(parts == 2)
+    assert "column split" in split.in_words()
+
+
+def test_labels_without_validation_rows_calibrate_on_some_users_of_train() -> None:
+    made, _ = monthly()
+    split = with_parts(made, np.where(np.arange(400) < 280, 0, 2)).split()
+    users = [{made.user_ids[row] for row in part} for part in (split.train, split.calibration)]
+    assert users[0].isdisjoint(users[1])
+    assert len(split.calibration)
+    assert split.cutoff == START + 6 * DAY
+    assert "some users of train calibrate" in split.in_words()
+
+
+def test_parts_of_the_labels_and_dates_exclude_each_other() -> None:
+    made, chosen = monthly(test_from="2024-01-08")
+    with pytest.raises(ConfigError, match="test_from does nothing with labels that have a column split"):
+        with_parts(made, np.arange(400) % 3).split(chosen)
+    with pytest.raises(ConfigError, match="which these labels have not"):
+        split_again(made.user_ids, replace(made.rows, parts=None), SplitSettings(), None, "labels")
