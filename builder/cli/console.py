@@ -65,6 +65,15 @@ class RichProgress:
     def say(self, line: str) -> None:
         stderr.print(line)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """While it asks something: bars would be drawn over the question."""
+        self._shown.stop()
+        try:
+            yield
+        finally:
+            self._shown.start()
+
     def __enter__(self) -> Self:
         self._shown.start()
         return self

@@ -1,6 +1,7 @@
 """The command that makes raw data of a bank's own tables, and the one that writes its settings."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from builder.cli.aligned import print_aligned
-from builder.cli.console import RichProgress, show, stdout, to_json
+from builder.cli.console import RichProgress, show, stderr, stdout, to_json
 from builder.cli.options import Json
 from pragmatiq_triton.errors import ConfigError
 
@@ -119,8 +120,8 @@ def init(
 
     if ask and not sys.stdin.isatty():
         raise ConfigError("--ask needs a terminal; leave it out, and edit the file")
-    questions = _asked if ask else None
     with RichProgress() as progress:
+        questions = partial(_asked, progress) if ask else None
         guesses = draft_settings(tables, out, zone=zone, overwrite=overwrite, ask=questions, progress=progress)
     values = {
         guess.facts.pattern: {
@@ -148,10 +149,14 @@ def init(
     stdout.print(f"read it, then: pragmatiq ingest {out} --out raw; {n_checks} lines say CHECK", soft_wrap=True)
 
 
-def _asked(question: str, default: str, choices: list[str]) -> str:
-    stdout.print(f"{question} ({', '.join(choices)})", soft_wrap=True)
-    while (answer := str(typer.prompt("", default=default))) not in choices:
-        stdout.print(f"{answer!r} is not among them", style="yellow")
+def _asked(progress: RichProgress, question: str, default: str, choices: list[str]) -> str:
+    with progress.paused():
+        stderr.print(f"{question} ({', '.join(choices)})")
+        while (answer := str(typer.prompt("", default=default, prompt_suffix="> ", err=True))) not in (
+            default,
+            *choices,
+        ):
+            stderr.print(f"{answer!r} is not among them")
     return answer
 
 

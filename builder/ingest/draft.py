@@ -1,7 +1,7 @@
 """``ingest init``: the settings of tables that nobody described yet, each guess with a comment."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from builder.ingest.asking import Ask
 from builder.ingest.database import connected
 from builder.ingest.facts import ColumnFacts, TableFacts, table_facts, with_orders
+from builder.ingest.guess import UNKNOWN, Guess
 from builder.ingest.matching import share_at_events
-from builder.ingest.roles import Guess, guess_roles
+from builder.ingest.roles import guess_roles
 from builder.ingest.settings import ALL, Limits
 from builder.ingest.tables import Opener
 from builder.ingest.values import is_text
@@ -25,16 +27,11 @@ from pragmatiq_triton.errors import ConfigError
 if TYPE_CHECKING:
     import duckdb
 
-UNKNOWN = "???"
-"""Stands where nothing could be guessed; ingest refuses it."""
 _HEAD = """\
 # Guesses of pragmatiq ingest init. Read each comment and change what is wrong; lines that say CHECK could not be told
 # from the tables. Then: pragmatiq ingest {name} --out raw
 """
 _WIDTH = 120
-
-Ask = Callable[[str, str, list[str]], str]
-"""Asks a question with a default and what may be answered; returns the answer."""
 
 
 def draft_settings(
@@ -68,10 +65,7 @@ def draft_settings(
         for number, pattern in enumerate(tables):
             facts.append(table_facts(connection, opener, pattern, number))
             progress.advance(1, pattern)
-        guesses = guess_roles(with_orders(connection, facts), partial(share_at_events, connection))
-    if ask is not None:
-        for guess in guesses:
-            _ask_about(guess, ask)
+        guesses = guess_roles(with_orders(connection, facts), partial(share_at_events, connection), ask)
     if not any(guess.kind == "events" for guess in guesses):
         raise ConfigError(
             f"{', '.join(tables)}: no table looks like events (a customer with several rows, each with a moment); name "
@@ -89,17 +83,6 @@ def _opener() -> Iterator[tuple["duckdb.DuckDBPyConnection", Opener]]:
         # Which rows a sample has depends on how many threads draw it.
         with connected(work, memory=None, threads=1) as connection:
             yield connection, Opener(connection, Path.cwd(), work / "utf8")
-
-
-def _ask_about(guess: Guess, ask: Ask) -> None:
-    names = [column.name for column in guess.facts.columns]
-    where = guess.facts.pattern
-    guess.kind = ask(f"{where}: what is a row?", guess.kind, ["events", "profiles", "labels"])  # type: ignore[assignment]
-    guess.user = ask(f"{where}: which column is the customer?", guess.user or UNKNOWN, names)
-    if guess.kind != "profiles" or guess.time:
-        guess.time = ask(f"{where}: which column is the moment?", guess.time or UNKNOWN, names)
-    if guess.kind == "labels":
-        guess.label = ask(f"{where}: which column is the label?", guess.label or UNKNOWN, names)
 
 
 def _text(guesses: list[Guess], out: Path, zone: str | None) -> str:

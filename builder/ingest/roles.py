@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
 
+from builder.ingest.asking import Ask, ask_kind_and_user, ask_time_and_label
 from builder.ingest.facts import ColumnFacts, TableFacts
+from builder.ingest.guess import Guess, Kind, name_of
 from builder.ingest.matching import Columns
 from builder.ingest.words import (
     AS_OF,
@@ -25,8 +24,6 @@ from builder.ingest.words import (
 )
 from pragmatiq_triton.listing import listed
 
-Kind = Literal["events", "profiles", "labels"]
-
 _PATTERNS = {
     "e-mail addresses": re.compile(r"[^@\s]+@[^@\s]+\.[a-zA-Z]{2,}"),
     "IBANs": re.compile(r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7} ?[A-Z0-9]{0,4}"),
@@ -42,66 +39,27 @@ _SAME = 0.5
 """Of the smaller column's values that another must have for both to name the same things."""
 
 
-@dataclass
-class Guess:
-    """What a table and its columns seem to be.
-
-    Attributes:
-        facts: the table.
-        kind: what its rows are.
-        user: the column of customers, if one seems to be.
-        user_why: what speaks for it.
-        time: the column of moments.
-        other_times: further moments.
-        label: the column of a label.
-        at_event: whether a label's moment is that of an event.
-        event_id: the column of a name of each event.
-        source: the column that says the kind of each event.
-        fields: columns of values.
-        milestones: of profiles, columns that hold lists of names and moments.
-        left_out: columns, each with the reason.
-    """
-
-    facts: TableFacts
-    kind: Kind = "events"
-    user: str | None = None
-    user_why: str = ""
-    time: str | None = None
-    other_times: list[str] = field(default_factory=list)
-    label: str | None = None
-    at_event: bool = False
-    event_id: str | None = None
-    source: str | None = None
-    fields: list[str] = field(default_factory=list)
-    milestones: list[str] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        return name_of(self.facts.pattern)
-
-
-def name_of(pattern: str) -> str:
-    """From the name of the file: ``card_payments`` of ``in/card_payments.csv.gz``."""
-    stem = Path(pattern.rstrip("/*")).name.split(".")[0]
-    if any(mark in stem for mark in "*?[") or not stem:
-        stem = Path(pattern).parent.name
-    return re.sub(r"\W+", "_", stem.lower()).strip("_") or "events"
-
-
-def guess_roles(tables: list[TableFacts], share_at_events: Callable[[Columns, Columns], float]) -> list[Guess]:
+def guess_roles(
+    tables: list[TableFacts], share_at_events: Callable[[Columns, Columns], float], ask: Ask | None = None
+) -> list[Guess]:
     """A guess for each table; tables are looked at together, because a customer is what several of them share.
 
     Args:
         tables: what is known of them.
         share_at_events: of labels and events, as :func:`builder.ingest.matching.share_at_events` counts it.
+        ask: asked about each table, with the guess as the default; what depends on an answer is guessed after it.
     """
     guesses = [Guess(facts) for facts in tables]
     for guess in guesses:
         _guess_user(guess, tables)
         _guess_kind(guess)
     for guess in guesses:
+        if ask is not None:
+            ask_kind_and_user(guess, ask)
         _guess_time(guess)
+        if ask is not None:
+            ask_time_and_label(guess, ask)
+        guess.other_times = [each.name for each in _moments(guess.facts, guess.user) if each.name != guess.time]
         _guess_rest(guess)
     for guess in guesses:
         guess.at_event = guess.kind == "labels" and _is_of_events(guess, guesses, share_at_events)
@@ -185,7 +143,6 @@ def _guess_time(guess: Guess) -> None:
         guess.time = as_of[0].name if as_of else None
     elif ranked:
         guess.time = ranked[0].name
-    guess.other_times = [column.name for column in times if column.name != guess.time]
 
 
 def _guess_rest(guess: Guess) -> None:

@@ -1,12 +1,17 @@
 """``pragmatiq ingest`` on the command line: what it prints, and how it ends."""
 
 import json
+import os
+import pty
+import re
+import select
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from builder.cli.app import app
@@ -73,3 +78,45 @@ def test_a_signal_within_a_query_is_one_line_and_leaves_nothing(tmp_path, sent, 
             process.kill()
     assert (process.returncode, said) == (code, line)
     assert [path.name for path in tmp_path.iterdir()] == ["ingest.yaml"]
+
+
+def test_questions_are_asked_in_a_terminal_and_what_depends_on_an_answer_is_guessed_after_it(tmp_path):
+    rows = "".join(f"x{at % 5},{at % 3},2025-01-01 10:00:{at:02},{at}.5\n" for at in range(60))
+    (tmp_path / "cards.csv").write_text(f"who,branch_id,at,amount\n{rows}", encoding="utf-8")
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(tmp_path)
+        os.execv(sys.executable, [sys.executable, "-m", "builder.cli", "ingest", "init", "cards.csv", "--ask"])
+    shown = ""
+    try:
+        for question, answer in (
+            ("what is a row? (events, profiles, labels)", ""),
+            ("which column is the customer?", "whom"),
+            ("'whom' is not among them", "who"),
+            ("which column is the moment? (who, branch_id, at, amount)", ""),
+        ):
+            shown = read_until(terminal, r"> $")
+            assert question in shown
+            os.write(terminal, f"{answer}\n".encode())
+        shown = read_until(terminal, None)
+    finally:
+        # A process that still asks ends with its terminal.
+        os.close(terminal)
+        _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, shown
+    (events,) = yaml.safe_load((tmp_path / "ingest.yaml").read_text(encoding="utf-8"))["events"]
+    assert events["user"] == "who"
+    assert set(events["fields"]) == {"branch_id", "amount"}
+
+
+def read_until(terminal: int, pattern: str | None) -> str:
+    """What a terminal shows, without colours and movements, until it matches or, if None, until its end."""
+    shown = ""
+    while pattern is None or not re.search(pattern, shown):
+        assert select.select([terminal], [], [], 60)[0], shown
+        try:
+            read = os.read(terminal, 4096)
+        except OSError:
+            return shown
+        shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", shown + read.decode("utf-8", "replace"))
+    return shown
