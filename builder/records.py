@@ -23,13 +23,13 @@ def read_records(data: Path, times: TimeRange = PLAUSIBLE) -> Iterator[RecordDic
     """
     check_columns(data)
     profiles = {user_id: profile for chunk in read_profiles(data, times=times) for user_id, profile in _profiles(chunk)}
-    profile_user, n_profiles = min(profiles, default=None), len(profiles)
-    event_user: str | None = None
+    with_events, with_profile = set[str](), {*profiles}
     for chunk in read_events(data, times=times):
         for user_id, events in _histories(chunk):
-            event_user = user_id if event_user is None else min(event_user, user_id)
+            if with_profile:
+                with_events.add(user_id)
             yield {"user_id": user_id, "events": events, **profiles.pop(user_id, {})}
-    check_users(data, len(profiles) < n_profiles, event_user, profile_user)
+    check_users(data, with_events, with_profile)
     for user_id, profile in profiles.items():
         yield {"user_id": user_id, "events": [], **profile}
 

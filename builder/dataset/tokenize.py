@@ -24,6 +24,7 @@ from builder.progress import Progress, Silent
 from builder.raw import check_columns, check_users, count_rows, read_profiles
 from builder.raw.empty_fields import EmptyFields
 from builder.raw.findings import Counted
+from builder.raw.likeness import likeness
 from builder.replacing import replaced_folder
 from pragmatiq_triton.batch import Token, cu_seqlens
 from pragmatiq_triton.errors import ArtifactError, ConfigError
@@ -113,7 +114,7 @@ def _write(
             progress.advance(len(events.chunk.ts))
         for profiles in read_profiles(data, findings=found, times=vocabulary.times):
             writer.add_profiles(profile_columns(profiles, vocabulary.rules))
-        check_users(data, *writer.matched_users())
+        check_users(data, *writer.users())
         writer.finish()
     if encoder is not None:
         _embed(new / TEXTS, out / TEXTS, writer.texts.texts, encoder, text_model, progress)
@@ -242,21 +243,18 @@ class _Writer:
             self._profile_rows[user] = self._n_profiles
             self._n_profiles += 1
 
-    def matched_users(self) -> tuple[bool, str | None, str | None]:
-        """Whether a user has both events and a profile, and an example of each of the two."""
-        n_with_events = len(self._newest_ts)
-        event_user = min(self.user_ids[:n_with_events], default=None)
-        profile_user = min((self.user_ids[user] for user in self._profile_rows), default=None)
-        return any(user < n_with_events for user in self._profile_rows), event_user, profile_user
+    def users(self) -> tuple[set[str], set[str]]:
+        """Those with events, and those with a profile."""
+        return {*self.user_ids[: len(self._newest_ts)]}, {self.user_ids[user] for user in self._profile_rows}
 
     def warnings(self) -> Iterator[str]:
         """What is odd about events and profiles beside their values."""
         for file, what, count in self._empty.findings():
             yield f"{file}: {what} (in all: {count:,})"
-        n_with_events = len(self._newest_ts)
-        lacking = n_with_events - sum(user < n_with_events for user in self._profile_rows)
-        if self._profile_rows and lacking:
-            yield f"profiles.parquet: {lacking:,} of {n_with_events:,} users with events have no profile"
+        with_events, with_profile = self.users()
+        if with_profile and (lacking := with_events - with_profile):
+            alike = likeness(lacking, with_profile - with_events)
+            yield f"profiles.parquet: {len(lacking):,} of {len(with_events):,} users with events have no profile{alike}"
         if self._judged_too_early:
             yield (
                 f"profiles.parquet: as_of is before the newest event of {self._judged_too_early:,} users; events after "

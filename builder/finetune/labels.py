@@ -14,6 +14,7 @@ from builder.raw import read_label_table
 from builder.raw.arrays import Mask
 from builder.raw.event_labels import NO_EVENT, Events, match_events, rows_by_user, simultaneous, without_past
 from builder.raw.labels import LATE, LATE_LABEL, NO_PART, LabelTime
+from builder.raw.likeness import likeness
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.time_range import TimeRange
@@ -85,7 +86,7 @@ def read_labels(path: Path, data: History, judge: Head | None = None) -> Labelle
     kind = _KINDS[table.time]
     if judge and kind != judge.kind:
         raise DataError(f"{path}: holds labels per {kind}, the head {judge.task} judges per {judge.kind}")
-    users, at = _user_numbers(path, table.users, data), table.at
+    (users, unlike), at = _user_numbers(path, table.users, data), table.at
     labels = np.nan_to_num(table.labels, nan=-1).astype(np.int8)
     kept, skipped, cautions = np.arange(len(labels)), dict[str, int](), list[str]()
 
@@ -99,6 +100,7 @@ def read_labels(path: Path, data: History, judge: Head | None = None) -> Labelle
     if table.parts is not None:
         leave_out(table.parts[kept] == NO_PART, "split missing")
     leave_out(users[kept] < 0, "user unknown")
+    cautions += unlike
     events = np.full(len(labels), NO_EVENT, np.int64)
     if kind == "event":
         columns = (table.rows[kept], users[kept], at[kept], table.event_ids[kept])
@@ -135,18 +137,20 @@ def _guess(source: str, n_rows: int) -> str:
     )
 
 
-def _user_numbers(path: Path, users: pa.Array, data: History) -> Int64:
-    """The users' numbers int64 [n], -1 for those that ``data`` does not have."""
+def _user_numbers(path: Path, users: pa.Array, data: History) -> tuple[Int64, list[str]]:
+    """The users' numbers int64 [n], -1 for those that ``data`` does not have, and in what these look like its own."""
     names = users.cast(pa.large_string())
     found = pc.index_in(names, value_set=pa.array(data.user_ids, pa.large_string()))
     numbers = np.asarray(found.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+    unknown = pc.unique(names.filter(pa.array(numbers < 0))).drop_null().to_pylist()
+    alike = likeness(unknown, data.user_ids) if unknown else ""
     if not np.any(numbers >= 0):
         known = f"such as {data.user_ids[0]!r}" if len(data.user_ids) else "none at all"
         raise DataError(
             f"{path}: none of its users is in the data set: the file has users such as {names[0].as_py()!r}, "
-            f"the data set {known}; give the labels of the data that was tokenized"
+            f"the data set {known}{alike or '; give the labels of the data that was tokenized'}"
         )
-    return numbers
+    return numbers, [f"{len(unknown):,} users of the labels are not in the data set{alike}"] if alike else []
 
 
 def _duplicates(

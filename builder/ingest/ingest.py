@@ -15,6 +15,7 @@ from builder.ingest.left_out import (
     leave_out_duplicates,
     leave_out_older,
     leave_out_unknown,
+    tell_alike,
 )
 from builder.ingest.load import AnyTable, load_table
 from builder.ingest.mapping import Mapped, columns_of, map_table
@@ -130,6 +131,8 @@ class _Line:
             self._progress.stage(f"Writing {where}", None)
             if isinstance(table, ProfileTable):
                 leave_out_older(self._connection, mapped, left_out)
+                unknown = f"SELECT user_id FROM {mapped.view} ANTI JOIN customers USING (user_id)"
+                tell_alike(self._connection, mapped, unknown, "customers")
                 self._tell(mapped, left_out)
                 write_profiles(self._connection, mapped, left_out, self._out / "profiles.parquet")
                 more |= profile_numbers(self._connection, self._out / "profiles.parquet")

@@ -7,6 +7,7 @@ from builder.ingest.load import HASH, ROW
 from builder.ingest.mapping import Mapped
 from builder.ingest.sql import text
 from builder.ingest.tables import run
+from builder.raw.likeness import likeness
 
 if TYPE_CHECKING:
     import duckdb
@@ -15,6 +16,7 @@ SAME = "duplicate: every column is that of an earlier row"
 SAME_ID = "event_id again: an earlier row of the customer has it, with other values"
 UNKNOWN = "unknown customer: no event has it"
 OLDER = "older profile: the customer has one with a newer as_of, or a later row"
+_MOST_COMPARED = 10_000
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,21 @@ def leave_out_older(connection: "duckdb.DuckDBPyConnection", mapped: Mapped, lef
 def leave_out_unknown(connection: "duckdb.DuckDBPyConnection", mapped: Mapped, left_out: LeftOut, known: str) -> None:
     """Rows whose ``user_id`` is not in the table ``known``."""
     good = f"SELECT {ROW}, user_id FROM {mapped.view} ANTI JOIN {left_out.name} USING ({ROW})"
-    rows = f"SELECT {ROW} FROM ({good}) ANTI JOIN {known} USING (user_id)"
-    _leave_out(connection, left_out, UNKNOWN, rows, mapped.loaded.where)
+    unknown = f"SELECT {ROW}, user_id FROM ({good}) ANTI JOIN {known} USING (user_id)"
+    tell_alike(connection, mapped, unknown, known)
+    _leave_out(connection, left_out, UNKNOWN, f"SELECT {ROW} FROM ({unknown})", mapped.loaded.where)
+
+
+def tell_alike(connection: "duckdb.DuckDBPyConnection", mapped: Mapped, unknown: str, known: str) -> None:
+    """A note if customers of the rows ``unknown`` (SQL) would be in the table ``known`` if they were written alike."""
+    where = mapped.loaded.where
+    query = f"SELECT DISTINCT user_id FROM ({unknown}) ORDER BY user_id LIMIT {_MOST_COMPARED}"
+    names = [name for (name,) in run(connection, query, where).fetchall()]
+    if not names:
+        return
+    others = (name for (name,) in run(connection, f"SELECT user_id FROM {known}", where).fetchall())
+    if alike := likeness(names, others):
+        mapped.notes.append(f"{where}: customers without events{alike}")
 
 
 def _all_but_first(rows: str, same: str, order: str) -> str:

@@ -1,24 +1,24 @@
 """Whether a raw data folder has what is read of it, before the work begins."""
 
+from collections.abc import Set
 from pathlib import Path
 
 from builder.raw import events, profiles
 from builder.raw.columns import usable_columns
 from builder.raw.findings import FirstError
+from builder.raw.likeness import likeness
 from builder.raw.parts import find_table, missing_table
 from pragmatiq_triton.errors import DataError
 
 
-def check_users(data: Path, matched: bool, event_user: str | None, profile_user: str | None) -> None:
-    """Raise :class:`DataError` unless a profile is of a user with events (``matched``), where there are both.
-
-    ``event_user`` and ``profile_user`` are examples, None without any.
-    """
-    if matched or event_user is None or profile_user is None:
+def check_users(data: Path, with_events: Set[str], with_profile: Set[str]) -> None:
+    """Raise :class:`DataError` unless a profile is of a user with events, where there are both."""
+    if not with_events or not with_profile or not with_events.isdisjoint(with_profile):
         return
+    alike = likeness(with_profile, with_events) or "; write both alike"
     raise DataError(
         f"{data / 'profiles.parquet'}: no user with events has a profile: the events have users such as "
-        f"{event_user!r}, the profiles such as {profile_user!r}; write both alike, or leave the profiles out"
+        f"{min(with_events)!r}, the profiles such as {min(with_profile)!r}{alike}, or leave the profiles out"
     )
 
 

@@ -17,6 +17,7 @@ from builder.raw.empty_fields import EmptyFields
 from builder.raw.event_labels import NO_EVENT, match_events, simultaneous, without_past
 from builder.raw.ids import UInt64
 from builder.raw.labels import LATE, LATE_LABEL, has_label_columns, label_files
+from builder.raw.likeness import likeness
 from builder.raw.parts import find_table, read_table_at
 from builder.validation.gather import Gathered
 from builder.validation.histories import LabelledUsers
@@ -85,9 +86,7 @@ def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUS
     report.warnings += [*event_values.findings(), *profile_values.findings()]
     report.warnings += [Finding(*each) for each in empty.findings()]
     try:
-        check_users(
-            data, bool(with_events & with_profile), min(with_events, default=None), min(with_profile, default=None)
-        )
+        check_users(data, with_events, with_profile)
     except DataError as error:
         _add_error(report, data, "profiles.parquet", error, len(with_profile))
         return report
@@ -98,7 +97,8 @@ def validate(data: Path, progress: Progress = Silent(), times: TimeRange = PLAUS
         report.warnings.append(Finding("profiles.parquet", what, len(judged_too_early), example))
     if with_profile and (lacking := with_events - with_profile):
         example = {"user_id": min(lacking)}
-        report.warnings.append(Finding("profiles.parquet", "user with events has no profile", len(lacking), example))
+        what = f"user with events has no profile{likeness(lacking, with_profile - with_events)}"
+        report.warnings.append(Finding("profiles.parquet", what, len(lacking), example))
     return report
 
 
@@ -142,10 +142,11 @@ def _check_labels(
     if users:
         unknown = np.array([name is not None and name not in users for name in names])[code]
         what = "user is in neither events nor profiles"
+        alike = likeness([name for name in names if name is not None and name not in users], users)
         if len(unknown) and unknown.all():
-            found.add(report.errors, path, f"{what}, in every row", *_counted(table, unknown))
+            found.add(report.errors, path, f"{what}, in every row{alike}", *_counted(table, unknown))
         elif unknown.any():
-            found.add(report.warnings, path, f"{what}; the row is skipped", *_counted(table, unknown))
+            found.add(report.warnings, path, f"{what}; the row is skipped{alike}", *_counted(table, unknown))
     if table.time == "eval_ts" and events_are_read:
         first_events = np.array([oldest.get(name or "", NEVER) for name in names])[code]
         known = np.array([name in users for name in names])[code]

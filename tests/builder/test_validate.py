@@ -556,3 +556,14 @@ def test_events_without_fields_are_a_warning_of_tokenize_too(folder: Folder, tmp
         "events.parquet: fields have '' for a name, and count as one field of that name, by source: "
         "1 of 'transaction' (in all: 1)",
     ]
+
+
+def test_users_that_are_written_otherwise_are_told(folder: Folder) -> None:
+    in_true_times(folder)["labels/churn"]["user_id"] = ["a", "a", "B"]
+    folder.files["profiles"]["user_id"] = ["a", "0b", "c"]
+    report = validate(folder.write())
+    alike = "1 of 1 differ from known ones in {} alone, such as {}: write both alike"
+    assert {finding.what.partition("; ")[2] for finding in report.warnings} >= {
+        "the row is skipped; " + alike.format("capital letters", "'B' and 'b'"),
+        alike.format("leading zeros", "'b' and '0b'"),
+    }

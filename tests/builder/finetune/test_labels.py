@@ -66,6 +66,18 @@ def triples(rows: LabelledRows) -> list[tuple[int, int, int]]:
     return list(zip(rows.users.tolist(), rows.at.tolist(), rows.labels.tolist(), strict=True))
 
 
+def test_users_that_are_written_otherwise_are_told(path: Path) -> None:
+    write(path, [("a", 5 * SECOND, 1), ("b", 5 * SECOND, 0), ("B", 5 * SECOND, 0), ("x", 5 * SECOND, 0)])
+    (caution,) = read_labels(path, DATA).cautions
+    assert caution == (
+        "2 users of the labels are not in the data set; 1 of 2 differ from known ones in capital letters alone, such "
+        "as 'B' and 'b': write both alike"
+    )
+    write(path, [("A", 5 * SECOND, 1), ("B", 5 * SECOND, 0)])
+    with pytest.raises(DataError, match=r"such as 'a'; 2 of 2 differ from known ones in capital letters alone"):
+        read_labels(path, DATA)
+
+
 def test_labels_long_after_the_data_are_a_caution(path: Path) -> None:
     month = 31 * 86_400 * SECOND
     write(path, [("a", 3 * SECOND + month, 1), ("b", 3 * SECOND + month, 0), ("b", 4 * SECOND + month, 1)])

@@ -371,3 +371,21 @@ def test_tables_lie_beside_the_settings_wherever_the_command_runs(bank, tmp_path
     monkeypatch.chdir(elsewhere)
     ingest(Path("../ingest.yaml"), Path("raw"))
     assert (elsewhere / "raw" / "events.parquet").exists()
+
+
+def test_customers_that_tables_write_otherwise_are_told(tables):
+    tables.cards("0007,2025-01-01,1", "0008,2025-01-02,2")
+    tables.write("labels.csv", "user,at,label\n7,2025-02-01,1\n8,2025-02-01,0\n0007,2025-02-01,1\n")
+    tables.write("people.csv", "user,age\n7.0,40\n0008,50\n")
+    told = Said()
+    tables.ingest(
+        progress=told,
+        labels={"late": {"table": "labels.csv", "user": "user", "at": "at", "label": "label"}},
+        profiles={"table": "people.csv", "user": "user", "attributes": ["age"]},
+    )
+    alike = "of {} differ from known ones in {} alone, such as {} and '0007': write both alike"
+    assert [line for line in told.lines if "alike" in line] == [
+        "profiles: customers without events; 1 "
+        + alike.format(1, 'leading zeros, ".0", spaces or capital letters', "'7.0'"),
+        "labels.late: customers without events; 2 " + alike.format(2, "leading zeros", "'7'"),
+    ]
