@@ -6,29 +6,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-import yaml
 
 from pragmatiq_triton.errors import ConfigError
+from pragmatiq_triton.yaml_files import read_yaml
 
 Settings = TypeVar("Settings", bound=msgspec.Struct)
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice and leaves a date the text that it is."""
-
-    yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
-            if isinstance(key, yaml.ScalarNode):
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
 
 def load_settings(kind: type[Settings], path: Path | None, overrides: Mapping[str, Any]) -> Settings:
@@ -51,10 +33,7 @@ def read_settings(path: Path | None) -> dict[str, Any]:
     """The settings in a YAML file, none without a file; :class:`ConfigError` where it is not a mapping."""
     if path is None:
         return {}
-    try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
+    settings = read_yaml(path) or {}
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: expected a mapping of settings, got a {type(settings).__name__}")
     for name, value in settings.items():

@@ -8,17 +8,15 @@ parameters of each model's config that do not belong to the model (:mod:`pragmat
 instances.
 """
 
-import datetime
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.model_config import ADDED_PARAMETERS, FIXED_PARAMETERS, INSTANCES, OF_TOKENIZER, config_facts
 from pragmatiq_triton.model_folders import model_names
+from pragmatiq_triton.yaml_files import read_yaml
 
 GATEWAY_SECTION = "gateway"
 """The file's part that is not of a model (:mod:`pragmatiq_triton.gateway.policy`)."""
@@ -45,10 +43,7 @@ def read_settings_file(file: Path | None) -> dict[str, Any]:
     """The parts of ``settings.yaml`` by name; :class:`ConfigError` for what is no such file."""
     if file is None:
         return {}
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{file}: settings cannot be read: {' '.join(str(error).split())}") from None
+    found = read_yaml(file, "settings")
     if found is None:
         return {}
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
@@ -126,8 +121,6 @@ def _lay(models: dict[str, dict[str, Setting]], model: str, name: str, value: An
 
 def _checked(name: str, default: str, value: Any, what: str) -> str:
     """The value as a config holds it."""
-    if name in ADDED_PARAMETERS and isinstance(value, datetime.date):
-        return value.isoformat()
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ConfigError(f"{what}: expected {'a whole number' if default.isdecimal() else 'a word'}, got {value!r}")
     word = str(value).strip()

@@ -75,7 +75,7 @@ def test_a_wrong_word_is_refused_by_its_name(models, parts, variables, problem):
         read_model_settings(models, parts, variables, "s.yaml")
 
 
-@pytest.mark.parametrize("content", ["- 1", "a: [", "\xff", "3", "1: 2"])
+@pytest.mark.parametrize("content", ["- 1", "a: [", "\xff", "3", "1: 2", "scorer: {threads: 1}\nscorer: {threads: 2}"])
 def test_a_file_that_is_no_settings_is_refused_by_its_name(tmp_path, content):
     file = tmp_path / "settings.yaml"
     file.write_bytes(content.encode("latin-1"))
@@ -83,7 +83,7 @@ def test_a_file_that_is_no_settings_is_refused_by_its_name(tmp_path, content):
         read_settings_file(file)
 
 
-def test_dates_of_yaml_are_dates(models, tmp_path):
+def test_dates_need_no_quotation_marks(models, tmp_path):
     file = tmp_path / "settings.yaml"
     file.write_text("tokenizer: {latest_time: 2050-12-31}\n")
     assert changed(read_model_settings(models, read_settings_file(file), {})) == {

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from pragmatiq_triton.errors import ConfigError
+from pragmatiq_triton.yaml_files import read_yaml
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -27,10 +28,7 @@ def hash_of(key: str) -> str:
 
 def read_keys(file: Path) -> dict[str, str]:
     """Names of callers by the hash of their key; :class:`ConfigError` for what is no file of keys."""
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{file}: API keys cannot be read: {' '.join(str(error).split())}") from None
+    found = read_yaml(file, "API keys")
     if found is None:
         found = {}
     if not isinstance(found, dict):

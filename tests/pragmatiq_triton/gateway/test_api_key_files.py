@@ -42,6 +42,7 @@ def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path):
         (f"a: {'f' * 64}\nb: {'f' * 64}\n", "b and a have the same key"),
         ("a: [", "API keys cannot be read"),
         ("1: x\n", "1: expected a name"),
+        (f"a: {'e' * 64}\na: {'f' * 64}\n", r"keys\.yaml: API keys cannot be read as YAML: 'a' is there twice.*line 1"),
     ],
 )
 def test_a_file_of_keys_that_is_none_is_refused_with_the_reason(tmp_path, content, problem):
