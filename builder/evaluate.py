@@ -11,6 +11,7 @@ import numpy as np
 from builder.dataset.store import TokenizedDataset
 from builder.evaluation import Evaluation, evaluate_scores, write_report
 from builder.evaluation import Split as Counts
+from builder.evaluation.files import replaced_evaluation, report_of, rows_of
 from builder.evaluation.rows import OWN, read_own_scores, write_rows
 from builder.finetune.classifiers import Array
 from builder.finetune.encoding import check_same_tokenizer, encode_rows, users_of
@@ -127,7 +128,7 @@ def evaluate(
         raise ConfigError(f"{rows_file}: exists already; --overwrite replaces it")
     if not (n_folds or test_from):
         require_held_out(SavedHead(case.head, case.folder))
-    replaced = _replaced(file, task, provenance, overwrite)
+    replaced = replaced_evaluation(file, task, provenance, overwrite)
     if n_folds:
         outcome, cutoff = _cross_validated(case, n_folds), None
         protocol = f"{n_folds}-fold cross-validation by user, all dates"
@@ -174,34 +175,6 @@ def evaluate(
     if replaced:
         progress.say(replaced)
     return evaluation
-
-
-def report_of(file: Path) -> Path:
-    """The page beside an evaluation's JSON file."""
-    return file.with_suffix(".html")
-
-
-def rows_of(file: Path) -> Path:
-    """The tested rows beside an evaluation's JSON file."""
-    return file.with_suffix(".parquet")
-
-
-def _replaced(file: Path, task: str, provenance: dict[str, Any], overwrite: bool) -> str | None:
-    """What is to be said of the evaluation that is there; :class:`ConfigError` where it is of something else."""
-    if not file.exists():
-        return None
-    try:
-        found = msgspec.json.decode(file.read_bytes(), type=Evaluation)
-    except (OSError, msgspec.DecodeError):
-        what = "cannot be read as an evaluation"
-    else:
-        if (found.task, found.provenance) == (task, provenance):
-            return f"{file} was there already, of the same head and labels, and was written again"
-        labels, run = (found.provenance.get(name, "unknown") for name in ("labels", "run"))
-        what = f"is the evaluation of task {found.task} of run {run} on {labels}, another head, labels or own scores"
-    if not overwrite:
-        raise ConfigError(f"{file} {what}; --overwrite replaces it, --out FOLDER keeps both")
-    return f"replaced: {file}, which {what}"
 
 
 def _case(run: Run, data: TokenizedDataset, label_file: Path, task: str, progress: Progress) -> _Case:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from builder.python_api import (
         Model,
+        compare_runs,
         evaluate,
         export,
         finetune,
@@ -24,6 +25,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "Model",
+    "compare_runs",
     "evaluate",
     "export",
     "finetune",

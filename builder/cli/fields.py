@@ -2,7 +2,7 @@
 
 from builder.cli.aligned import print_aligned
 from builder.cli.console import stderr, stdout
-from builder.dataset.field_table import Field, FieldTable, percent
+from builder.dataset.field_table import Field, FieldTable, UnknownTotals, percent
 
 MOST_ROWS = 60
 """Fields that are printed, those with the most values; ``--json`` has more."""
@@ -23,16 +23,15 @@ def show_fields(table: FieldTable, as_json: bool) -> None:
         print_aligned(rows, WORDS)
         if left_out := len(table.fields) - len(shown) + table.left_out:
             stdout.print(f"{left_out:,} further fields, with fewer values, are not shown")
-        if table.fitted is False:
-            _show_unknown(table)
+        if table.fitted is False and table.totals:
+            _show_unknown(table, table.totals)
     for warning in table.warnings:
         stderr.print(f"warning: {warning}", style="yellow")
 
 
-def _show_unknown(table: FieldTable) -> None:
+def _show_unknown(table: FieldTable, totals: UnknownTotals) -> None:
     """Print what of these data the tokenizer does not know, beside what it did not know of those it was fitted on."""
-    totals, before = table.totals, table.fitted_shares
-    assert totals, "a table that says what the tokenizer was fitted on has them"
+    before = table.fitted_shares
 
     def beside(share: float, fitted: float | None) -> str:
         return f"{percent(share)} (before: {'not known' if fitted is None else percent(fitted)})"

@@ -201,8 +201,9 @@ def evaluate_command(
     import msgspec
 
     from builder.dataset.store import TokenizedDataset
-    from builder.evaluate import evaluate, report_of
+    from builder.evaluate import evaluate
     from builder.evaluation import verdict_lines
+    from builder.evaluation.files import report_of
     from builder.finetune.finetune import head_folder
     from builder.heads.saved import evaluation_file
     from builder.runs import load_run

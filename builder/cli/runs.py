@@ -112,7 +112,7 @@ def compare_runs(
 def _row_files(options: list[str]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for option in options:
-        name, _, path = option.rpartition("=")
+        name, _, path = option.partition("=")
         if not (name and path):
             raise ConfigError(f"--rows {option}: expected RUN=PARQUET, such as june=june/evaluation.parquet")
         if name in files:

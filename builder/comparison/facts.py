@@ -78,7 +78,7 @@ def facts_of(path: Path) -> RunFacts:
         tokenizer_hash = (path / "tokenizer" / "tokenizer.hash").read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path / 'tokenizer'}: cannot be read: {error}; restore the run from a backup") from None
-    about = {"data": meta.get("data", {}), "versions": meta.get("versions", {})}
+    about: dict[str, Any] = {name: meta[name] for name in ("data", "versions") if name in meta}
     return RunFacts(
         name=path.resolve().name,
         path=str(path),
@@ -86,7 +86,7 @@ def facts_of(path: Path) -> RunFacts:
         checkpoint=is_upstream or any((checkpoints / name).exists() for name in ("last", ".last.old", "previous")),
         init_from=in_words(began) if began else None,
         tokenizer_hash=tokenizer_hash,
-        settings={**flat(settings), **flat(about)},
+        settings={name: value for name, value in flat({**settings, **about}).items() if name != "data.tokenizer_hash"},
         metrics=MetricsFile(path / NAME).records(),
         heads=[_head(saved) for saved in saved_heads(path)],
     )

@@ -1,10 +1,22 @@
 """What ``import pragmatiq_triton as pt`` offers: a model to load, and the commands as functions."""
 
-from builder.python_api.commands import evaluate, export, finetune, ingest, predict, pretrain, synth, tokenize, validate
+from builder.python_api.commands import (
+    compare_runs,
+    evaluate,
+    export,
+    finetune,
+    ingest,
+    predict,
+    pretrain,
+    synth,
+    tokenize,
+    validate,
+)
 from builder.python_api.model import Model, load
 
 __all__ = [
     "Model",
+    "compare_runs",
     "evaluate",
     "export",
     "finetune",

@@ -4,7 +4,7 @@ Imports stay within the functions, so that loading a model for scores needs no t
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +13,7 @@ from builder.progress import Progress, Silent
 from pragmatiq_triton.errors import ConfigError
 
 if TYPE_CHECKING:
+    from builder.comparison import Comparison
     from builder.dataset.tokenize import TokenizeSummary
     from builder.evaluation import Evaluation
     from builder.heads import Head
@@ -235,6 +236,28 @@ def evaluate(
             overwrite=overwrite,
             progress=shown,
         )
+
+
+def compare_runs(
+    runs: Sequence[StrPath],
+    *,
+    task: Sequence[str] = (),
+    rows: Mapping[str, StrPath] | None = None,
+    replicates: int = 1000,
+    report: StrPath | None = None,
+) -> "Comparison":
+    """Compare runs, as ``runs compare`` does: the first one against the others, on the same tested rows or not at all.
+
+    ``task``: only these; ``rows``: files of tested rows by the run's name; ``report``: an HTML page to write. Tasks
+    that could not be compared, and why, are the result's ``not_compared``.
+    """
+    from builder.comparison import compare, write_page
+
+    files = {name: Path(file) for name, file in (rows or {}).items()}
+    found = compare([Path(run) for run in runs], tasks=task, rows=files, replicates=replicates)
+    if report is not None:
+        write_page(found, Path(report))
+    return found
 
 
 def export(

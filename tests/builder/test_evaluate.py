@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from builder import evaluate as module
-from builder.evaluate import evaluate, report_of
+from builder.evaluate import evaluate
 from builder.evaluation import Evaluation, measure, verdict_lines
+from builder.evaluation.files import report_of
 from builder.finetune import encoding, fitting
 from builder.finetune.classifiers import choose_classifier
 from builder.finetune.finetune import INPUTS_FILE, finetune, head_folder

@@ -33,7 +33,7 @@ def commands() -> list[list[str]]:
 
 
 def write_month(folder: Path, whole: Path, until: str) -> None:
-    """What of the customers in ``whole`` is known at the end of a month; an amount over the median is to be found."""
+    """What of the customers in ``whole`` is known at the end of a month; labels are mostly amounts over the median."""
     folder.mkdir(parents=True)
     events = pq.read_table(whole / "events.parquet")
     events = events.filter(pc.less(events["ts"], pa.scalar(np.datetime64(until, "us").item(), events["ts"].type)))
@@ -44,7 +44,8 @@ def write_month(folder: Path, whole: Path, until: str) -> None:
     alone = place[(n_there == 1) & np.isfinite(amounts[place])]
     some = np.sort(np.random.default_rng(0).permutation(alone)[:600])
     (folder / "labels").mkdir()
-    label = (amounts[some] > np.nanmedian(amounts)).astype(np.int8)
+    noise = np.random.default_rng(1).random(len(some)) < 0.2
+    label = ((amounts[some] > np.nanmedian(amounts)) ^ noise).astype(np.int8)
     rows = events.select(["user_id", "ts"]).take(pa.array(some)).append_column("label", pa.array(label))
     pq.write_table(rows, folder / "labels" / "fraud.parquet")
 

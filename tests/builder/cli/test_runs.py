@@ -67,3 +67,20 @@ def test_wrong_options_are_one_line(pragmatiq, runs):
     assert "RUN=PARQUET" in pragmatiq("runs", "compare", runs / "june", runs / "may", "--rows", "x", expect=2).err
     assert "at least two" in pragmatiq("runs", "compare", runs / "june", expect=2).err
     assert "runs compare" in pragmatiq("runs", "compare", "--help").out
+
+
+def test_the_function_has_what_the_command_shows(pragmatiq, runs, tmp_path):
+    import pragmatiq_triton as pt
+
+    paths = (runs / "june", runs / "may")
+    found = pt.compare_runs(paths, task=["churn"], replicates=100, report=tmp_path / "page.html")
+    shown = pragmatiq("runs", "compare", *paths, "--replicates", 100, "--json").json
+    difference = shown["tasks"]["churn"]["differences"]["may"]["roc_auc"]
+    assert found.tasks["churn"].differences["may"]["roc_auc"].low == difference["low"]
+    assert (tmp_path / "page.html").is_file()
+    file = runs / "may" / "heads" / "churn" / "evaluation.parquet"
+    pq.write_table(pq.read_table(file).slice(10), file)
+    assert "390 are in all files" in pt.compare_runs(paths).not_compared["churn"]
+    other = tmp_path / "of=june.parquet"
+    other.write_bytes((runs / "june" / "heads" / "churn" / "evaluation.parquet").read_bytes())
+    pragmatiq("runs", "compare", *paths, "--task", "churn", "--rows", f"may={other}", "--replicates", 40)

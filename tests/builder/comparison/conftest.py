@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from builder.evaluate import rows_of
 from builder.evaluation import Split, evaluate_scores
+from builder.evaluation.files import rows_of
 from builder.evaluation.rows import write_rows
 from builder.heads.saved import EVALUATION_FILE
 from tests.builder.export.heads_case import probe, run_with

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builder.evaluate import evaluate, rows_of
+from builder.evaluate import evaluate
 from builder.evaluation import Evaluation
+from builder.evaluation.files import rows_of
 from builder.finetune import encoding, fitting
 from builder.finetune import final as module
 from builder.finetune.calibration import fit_calibrator
