@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -43,7 +43,8 @@ _LAST_SECONDS = 5
 
 
 class _Service(uvicorn.Server):
-    """uvicorn without signal handlers of its own, which looks once a second for callers that take too long."""
+    """uvicorn without signal handlers of its own, which looks once a second for callers that take too long
+    and at files that may be others."""
 
     def __init__(
         self,
@@ -53,8 +54,9 @@ class _Service(uvicorn.Server):
         limits: Limits,
         refused: Callable[[RequestError], None],
         certificates: Certificates | None = None,
+        looks: Sequence[Callable[[], None]] = (),
     ) -> None:
-        self._certificates = certificates
+        self._looks = looks
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]
             http=partial(BoundedProtocol, limits=limits, refused=refused),  # type: ignore[arg-type]
@@ -83,8 +85,8 @@ class _Service(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:
-            if self._certificates is not None:
-                self._certificates.look()
+            for look in self._looks:
+                look()
             close_overdue(self.server_state.connections, asyncio.get_running_loop().time)
         return await super().on_tick(counter)
 
@@ -109,8 +111,17 @@ async def run(settings: GatewaySettings) -> None:
     health = Health(Pool(settings.triton.http), identity.ensembles.values())
     accounts = CallerAccounts(policy.callers)
     seen = make_watchers(settings, identity, scoring.admission, health)
-    door = Door(identity, scoring, health, limits, make_authentication(policy.auth), accounts, watchers=seen.watchers)
-    http = _Service(make_app(door), settings.host, settings.http_port, limits, seen.metrics.refused, certificates)
+    authentication = make_authentication(policy.auth, policy.tls)
+    unreadable = authentication.unreadable
+    looks = [authentication.look]
+    if (pair := certificates) is not None:
+        unreadable["tls.certificate"] = lambda: pair.unreadable_seconds
+        looks.append(pair.look)
+    seen.metrics.tell_unreadable(unreadable)
+    door = Door(identity, scoring, health, limits, authentication, accounts, watchers=seen.watchers)
+    http = _Service(
+        make_app(door), settings.host, settings.http_port, limits, seen.metrics.refused, certificates, looks
+    )
     # In plain text, without keys: orchestrators and Prometheus ask here, and nothing of customers is told.
     metrics_host = settings.metrics_host or settings.host
     page = make_metrics_app(settings.triton.metrics, door, seen.metrics)

@@ -1,7 +1,7 @@
 """TLS for callers: one context for HTTP and metrics, and gRPC's own credentials; new files are taken while serving."""
 
-import logging
 import ssl
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,7 @@ import grpc
 
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.gateway.auth.files import Reread
-from pragmatiq_triton.gateway.auth.settings import Tls
-
-logger = logging.getLogger(__name__)
+from pragmatiq_triton.gateway.auth.settings import CERTIFICATE_KINDS, Tls
 
 
 class Certificates:
@@ -25,6 +23,11 @@ class Certificates:
         self._given_to_grpc = self._read()
         self.context = self._latest
         self.context.sni_callback = self._take_latest
+
+    @property
+    def unreadable_seconds(self) -> float:
+        """For how long the files have not been readable, or have not fitted together; 0 where they are and do."""
+        return self._read.unreadable_seconds
 
     def look(self) -> None:
         """Take in new files: connections made from now on get them."""
@@ -75,10 +78,34 @@ def _context(settings: Tls) -> ssl.SSLContext:
     return context
 
 
+_KINDS_OF_SSL = {"URI": "uri", "DNS": "dns", "email": "email"}
+_KINDS_OF_GRPC = {"peer_uri": "uri", "peer_dns": "dns", "peer_email": "email", "x509_common_name": "cn"}
+
+
 def names_of(certificate: Any) -> tuple[str, ...]:
-    """The names in a client certificate as ``ssl`` gives it: alternative names first, then the common name."""
+    """The names in a client certificate as ``ssl`` gives it, as :func:`_by_kind` has them."""
     if not certificate:
         return ()
-    alternative = [str(value) for _, value in certificate.get("subjectAltName", ())]
+    found = [(_KINDS_OF_SSL.get(kind, ""), value) for kind, value in certificate.get("subjectAltName", ())]
     common = [value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"]
-    return (*alternative, *common)
+    return _by_kind([*found, *(("cn", value) for value in common[:1])])
+
+
+def names_in(context: Mapping[str, Iterable[bytes]]) -> tuple[str, ...]:
+    """The same of what gRPC says of a connection (``auth_context``)."""
+    return _by_kind(
+        [
+            (kind, value.decode("utf-8", "replace"))
+            for name, kind in _KINDS_OF_GRPC.items()
+            for value in context.get(name, ())
+        ]
+    )
+
+
+def _by_kind(found: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Each name behind its kind, ``dns:a.example``, in the same order over both protocols.
+
+    Who may write an e-mail address into a certificate may not be who may write a host's name, so equal text is not one
+    caller. Kinds that name no caller, as addresses, are left out.
+    """
+    return tuple(f"{kind}:{value}" for wanted in CERTIFICATE_KINDS for kind, value in found if kind == wanted)

@@ -154,14 +154,14 @@ def test_without_the_gateway_a_canary_tells_whether_models_live(render):
 
 SERVED_WITH = {
     "apiKeys": {"existingSecret": "callers", "key": "fraud"},
-    "tls": {"existingSecret": "scoring-tls", "clientCertificates": ["a.svc", "b.svc"]},
+    "tls": {"existingSecret": "scoring-tls", "clientCertificates": ["dns:a.svc", "uri:spiffe://b/c"]},
 }
 
 
 def test_callers_and_tls_are_files_of_secrets_that_the_gateway_takes_anew(render):
     manifests = render(gateway={**SERVED_WITH, "allowAnonymous": False, "allowPlaintext": False})
     policy = Settings.read(variables_of(manifests)).policy
-    assert policy.auth.certificates == ("a.svc", "b.svc")
+    assert policy.auth.certificates == ("dns:a.svc", "uri:spiffe://b/c")
     assert not policy.auth.allow_anonymous
     assert not policy.tls.allow_plaintext
     mounts = mounts_of(manifests)
@@ -384,7 +384,7 @@ def test_the_monitor_gives_the_job_name_that_the_alert_rules_know(render):
         ({"autoscaling": {"enabled": True, "minReplicas": 11}}, r"minReplicas \(11\) is above maxReplicas \(10\)"),
         ({"gateway": {"allowAnonymous": False}}, "everybody in the cluster could call"),
         ({"gateway": {"allowPlaintext": False}}, "would pass in plain text"),
-        ({"gateway": {"tls": {"clientCertificates": ["a"]}}}, "set tls.existingSecret, whose ca.crt signs them"),
+        ({"gateway": {"tls": {"clientCertificates": ["cn:a"]}}}, "set tls.existingSecret, whose ca.crt signs them"),
         ({"gateway": {"enabled": False}, "settings": {"gateway": {"limits": {}}}}, "would have no use"),
         ({"gateway": {"enabled": False, "apiKeys": {"existingSecret": "a"}}}, "would have no use"),
         ({"apiKey": {"existingSecret": "a"}}, "which nobody reaches behind the gateway"),

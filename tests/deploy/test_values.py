@@ -52,7 +52,7 @@ def test_a_misspelt_section_is_refused():
         ({"modelRepository": {"subPath": "../etc"}}, "$.modelRepository.subPath"),
         ({"modelRepository": {"existingClaim": "My_Claim"}}, "$.modelRepository.existingClaim"),
         ({"image": {"extras": "torch"}}, "$.image.extras"),
-        ({"gateway": {"tls": {"clientCertificates": ["a,b"]}}}, "$.gateway.tls.clientCertificates[0]"),
+        ({"gateway": {"tls": {"clientCertificates": ["a.svc"]}}}, "$.gateway.tls.clientCertificates[0]"),
         ({"gateway": {"apiKey": {}}}, "$.gateway"),
         ({"httpRoute": {"hosts": []}}, "$.httpRoute"),
         ({"extraEnv": ["A=1"]}, "$.extraEnv[0]"),

@@ -4,6 +4,11 @@ import msgspec
 
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.exposure import is_loopback
+from pragmatiq_triton.gateway.limits import MOST_SECONDS
+
+CERTIFICATE_KINDS = ("uri", "dns", "email", "cn")
+"""Of names in client certificates, in the order in which they are looked at; `cn` is the subject's common name."""
+ANY_CERTIFICATE = "*"
 
 
 class Jwt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,15 +32,29 @@ class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who may call; whoever satisfies one of what is set.
 
     ``api_keys``: a file that ``pragmatiq api-key`` writes, read anew when it changes. ``certificates``: names that a
-    client certificate may have (DNS, URI, e-mail or common name), which needs ``client_ca`` in the settings of TLS;
+    client certificate may have, each behind its kind (``dns:``, ``uri:``, ``email:``, ``cn:``), which needs
+    ``client_ca`` in the settings of TLS;
     "*" is any that the authority has signed. ``jwt``: JSON web tokens. ``allow_anonymous``: everybody may, on whatever
-    address.
+    address. ``stale_seconds``: how long keys and authorities that were read before count once their file is gone or
+    cannot be read; 0: not at all.
     """
 
     api_keys: str = ""
     certificates: tuple[str, ...] = ()
     jwt: Jwt | None = None
     allow_anonymous: bool = False
+    stale_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        for name in self.certificates:
+            kind, _, rest = name.partition(":")
+            if name != ANY_CERTIFICATE and (kind not in CERTIFICATE_KINDS or not rest):
+                raise ValueError(
+                    f"certificates: {name!r}: expected a name behind its kind, {', '.join(CERTIFICATE_KINDS)}, such as "
+                    f"'dns:{rest or name}', or '{ANY_CERTIFICATE}'"
+                )
+        if not 0 <= self.stale_seconds <= MOST_SECONDS:
+            raise ValueError(f"stale_seconds: expected from 0 to {MOST_SECONDS:,}, got {self.stale_seconds:g}")
 
     @property
     def is_open(self) -> bool:

@@ -17,6 +17,7 @@ from pragmatiq_triton.gateway.limits import Limits
 from pragmatiq_triton.gateway.over_grpc.bounds import check_bounds, check_small
 from pragmatiq_triton.gateway.over_grpc.messages import parse, read_inference, write_answer
 from pragmatiq_triton.gateway.over_http.rest import version
+from pragmatiq_triton.gateway.tls import names_in
 from pragmatiq_triton.probe import SERVER
 
 _SERVICE = "/inference.GRPCInferenceService/"
@@ -88,7 +89,7 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
             body = b""
             try:
                 if name not in _ASKED_BY_ANYBODY:
-                    door.admit(call, metadata, _certificate_names(context))
+                    door.admit(call, metadata, names_in(context.auth_context()))
                     body = await _message(messages, door.limits.body_seconds)
                     call.received_bytes = len(body)
                 if name != "ModelInfer":
@@ -185,11 +186,3 @@ async def _message(messages: AsyncIterator[bytes], seconds: float) -> bytes:
 
 def _bytes(message: Any) -> bytes:
     return bytes(message.SerializeToString())
-
-
-def _certificate_names(context: Any) -> tuple[str, ...]:
-    return tuple(
-        name.decode("utf-8", "replace")
-        for kind in ("x509_subject_alternative_name", "x509_common_name")
-        for name in context.auth_context().get(kind, ())
-    )

@@ -1,6 +1,6 @@
 """What the gateway counts, for Prometheus."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -68,6 +68,16 @@ class GatewayMetrics:
     def count_lost(self, lost: Callable[[], int]) -> None:
         """Tell of lines that the access log lost."""
         self._gauge("access_log_lost_lines", "Lines that the access log could not take or write.", lost)
+
+    def tell_unreadable(self, seconds: Mapping[str, Callable[[], float]]) -> None:
+        """Tell for how long the files behind each setting have not been readable."""
+        told = Gauge(
+            "pragmatiq_gateway_unreadable_seconds",
+            "For how long what the setting names could not be read; 0: it can be.", ("setting",),
+            registry=self._registry,
+        )  # fmt: skip
+        for setting, function in seconds.items():
+            told.labels(setting).set_function(function)
 
     def page(self) -> str:
         """All of it in Prometheus' text format."""

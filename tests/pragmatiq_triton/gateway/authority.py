@@ -24,12 +24,25 @@ class Authority:
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(own.sign(self._key, SHA256()).public_bytes(Encoding.PEM))
 
-    def sign(self, name: str, *, dns: tuple[str, ...] = (), addresses: tuple[str, ...] = ()) -> tuple[bytes, bytes]:
+    def sign(
+        self,
+        name: str,
+        *,
+        dns: tuple[str, ...] = (),
+        addresses: tuple[str, ...] = (),
+        emails: tuple[str, ...] = (),
+        uris: tuple[str, ...] = (),
+    ) -> tuple[bytes, bytes]:
         """A certificate and its key, both as PEM; ``name`` is its common name."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = self._builder(subject, key.public_key())
-        alternatives = [*map(x509.DNSName, dns), *(x509.IPAddress(ip_address(each)) for each in addresses)]
+        alternatives = [
+            *map(x509.DNSName, dns),
+            *(x509.IPAddress(ip_address(each)) for each in addresses),
+            *map(x509.RFC822Name, emails),
+            *map(x509.UniformResourceIdentifier, uris),
+        ]
         if alternatives:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         signed = builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM)

@@ -1,11 +1,11 @@
-"""Whose client certificates open: the authorities that the file holds now, and no others."""
+"""Client certificates: the authorities that the file holds now and no others open, and names have their kind."""
 
 import ssl
 
 import pytest
 
 from pragmatiq_triton.gateway.auth.settings import Tls
-from pragmatiq_triton.gateway.tls import Certificates
+from pragmatiq_triton.gateway.tls import Certificates, names_in, names_of
 from tests.pragmatiq_triton.gateway.authority import Authority
 
 NAMES = {"dns": ("localhost",), "addresses": ("127.0.0.1",)}
@@ -35,6 +35,25 @@ def test_an_authority_that_was_replaced_opens_no_more(tmp_path, monkeypatch, ver
     trusted.write_bytes(new.file.read_bytes())
     certificates.look()
     assert (opens(old), opens(new)) == (False, True)
+
+
+def test_names_have_their_kind_and_the_same_order_over_both_protocols():
+    of_ssl = {
+        "subject": ((("organizationName", "bank"),), (("commonName", "x"),), (("commonName", "second"),)),
+        "subjectAltName": (
+            ("DNS", "x"), ("IP Address", "127.0.0.1"), ("email", "x"), ("URI", "spiffe://x"), ("DNS", "y"),
+        ),
+    }  # fmt: skip
+    of_grpc = {
+        "x509_common_name": [b"x"],
+        "x509_subject_alternative_name": [b"x", b"127.0.0.1", b"x", b"spiffe://x", b"y"],
+        "peer_dns": [b"x", b"y"],
+        "peer_email": [b"x"],
+        "peer_uri": [b"spiffe://x"],
+        "peer_ip": [b"127.0.0.1"],
+    }
+    assert names_of(of_ssl) == names_in(of_grpc) == ("uri:spiffe://x", "dns:x", "dns:y", "email:x", "cn:x")
+    assert names_of(None) == names_of({}) == names_in({}) == ()
 
 
 def handshake(ours, theirs, server_name):

@@ -11,6 +11,7 @@ from pragmatiq_client import TLS, ProtocolError, ScoringClient
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.gateway.auth.settings import Auth, Tls
 from pragmatiq_triton.gateway.policy import GatewayPolicy
+from pragmatiq_triton.gateway.seen.settings import AccessLog
 from pragmatiq_triton.gateway.tls import Certificates
 from tests.conftest import RECORDS
 from tests.pragmatiq_triton.gateway.authority import Authority
@@ -28,17 +29,26 @@ def authority(tmp_path_factory):
 @pytest.fixture(scope="module")
 def clients(authority):
     """Files of client certificates by name."""
-    names = {"fraud": ("fraud.bank.example",), "credit": (), "stranger": ("stranger.bank.example",)}
-    return {name: authority.write(name, name, dns=dns) for name, dns in names.items()}
+    return {
+        "fraud": authority.write("fraud", "fraud", dns=("fraud.bank.example",)),
+        "credit": authority.write("credit", "credit"),
+        "batch": authority.write("batch", "batch", dns=("batch",), uris=("spiffe://bank.example/batch",)),
+        "stranger": authority.write("stranger", "stranger", dns=("stranger.bank.example",)),
+        # What another kind of name would open with.
+        "other kind": authority.write(
+            "kind", "fraud.bank.example", dns=("credit",), emails=("fraud.bank.example",), uris=("credit",)
+        ),
+    }
 
 
 @pytest.fixture(scope="module")
 def mutual(start_gateway, authority, clients):
-    """Asks for client certificates, and lets two of three names in."""
+    """Asks for client certificates, and lets three of five names in."""
     certificate, key = authority.write("server", "server", **NAMES)
     tls = Tls(certificate=str(certificate), key=str(key), client_ca=str(authority.file))
-    auth = Auth(certificates=("fraud.bank.example", "credit"))
-    return start_gateway(GatewayPolicy(auth=auth, tls=tls))
+    auth = Auth(certificates=("dns:fraud.bank.example", "cn:credit", "uri:spiffe://bank.example/batch"))
+    log = AccessLog(file=str(authority.folder / "access.jsonl"))
+    return start_gateway(GatewayPolicy(auth=auth, tls=tls, access_log=log))
 
 
 def client(gateway, authority, protocol, files=None):
@@ -51,16 +61,22 @@ def client(gateway, authority, protocol, files=None):
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-@pytest.mark.parametrize("name", ["fraud", "credit"])
-def test_a_client_certificate_of_a_known_name_opens(mutual, authority, clients, protocol, name):
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("fraud", "dns:fraud.bank.example"), ("credit", "cn:credit"), ("batch", "uri:spiffe://bank.example/batch")],
+)
+def test_a_client_certificate_of_a_known_name_opens(mutual, authority, clients, protocol, name, told):
     with client(mutual, authority, protocol, clients[name]) as caller:
         assert len(caller.score_one(RECORDS[0]).embedding) > 0
+    log = authority.folder / "access.jsonl"
+    assert until(lambda: (told, protocol) in {(each["caller"], each["protocol"]) for each in lines_of(log)})
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_one_of_another_name_is_known_and_may_not(mutual, authority, clients, protocol):
+@pytest.mark.parametrize("name", ["stranger", "other kind"])
+def test_one_of_another_name_or_kind_is_known_and_may_not(mutual, authority, clients, protocol, name):
     with (
-        client(mutual, authority, protocol, clients["stranger"]) as caller,
+        client(mutual, authority, protocol, clients[name]) as caller,
         pytest.raises(ProtocolError, match="this client certificate may not call"),
     ):
         caller.score_one(RECORDS[0])
@@ -137,6 +153,10 @@ def test_files_that_do_not_fit_together_are_named_at_the_start(server, authority
     for bad in (str(tmp_path / "absent.pem"), str(tmp_path / "empty.pem"), *([str(other)] if missing == "key" else [])):
         with pytest.raises(ConfigError, match="expected PEM files that fit together"):
             Certificates(Tls(**{**files, missing: bad}))
+
+
+def lines_of(log):
+    return [json.loads(line) for line in log.read_text().splitlines()]
 
 
 def names(gateway, context):

@@ -24,7 +24,7 @@ def test_the_environment_wins_over_the_file(tmp_path):
         "PRAGMATIQ_GATEWAY": "1",
         "PRAGMATIQ_GATEWAY_LIMITS_MAX_RECORDS": "7",
         "PRAGMATIQ_GATEWAY_AUTH_ALLOW_ANONYMOUS": "1",
-        "PRAGMATIQ_GATEWAY_AUTH_CERTIFICATES": "a.example, b.example",
+        "PRAGMATIQ_GATEWAY_AUTH_CERTIFICATES": "dns:a.example, uri:spiffe://b.example/c",
         "PRAGMATIQ_GATEWAY_AUTH_JWT_AUDIENCE": "scoring",
         "PRAGMATIQ_GATEWAY_AUTH_JWT_ISSUER": "https://id",
         # What Kubernetes adds where a service is called pragmatiq-gateway.
@@ -36,7 +36,9 @@ def test_the_environment_wins_over_the_file(tmp_path):
     assert policy.limits == Limits(max_records=7, request_seconds=2)
     assert policy.callers.callers["batch"].records_per_second == 50
     assert policy.auth == Auth(
-        certificates=("a.example", "b.example"), jwt=Jwt("scoring", "https://id"), allow_anonymous=True
+        certificates=("dns:a.example", "uri:spiffe://b.example/c"),
+        jwt=Jwt("scoring", "https://id"),
+        allow_anonymous=True,
     )
     assert read_policy_file(None, {}) == GatewayPolicy()
 
@@ -53,6 +55,13 @@ def test_the_environment_wins_over_the_file(tmp_path):
         ({"limits": {"max_body_bytes": 2**40}}, {}, "expected at most 2,147,483,647, as gRPC takes"),
         ({"callers": {"default": {"max_under_way": -1}}}, {}, r"max_under_way: expected from 0 \(no limit\)"),
         ({"callers": {"callers": {"a": {"records_per_second": float("nan")}}}}, {}, "records_per_second: .* got nan"),
+        (
+            {"auth": {"certificates": ["a.example"]}},
+            {},
+            r"'a.example': expected a name behind its kind, uri, dns, .*'dns:a.ex",
+        ),
+        ({"auth": {"certificates": ["dns:"]}}, {}, "'dns:': expected a name behind its kind"),
+        ({"auth": {"stale_seconds": -1}}, {}, "stale_seconds: expected from 0 to"),
         ({"auth": {"jwt": {"issuer": "x"}}}, {}, "missing required field audience"),
         ({"callers": {"callers": {"a": {"rate": 3}}}}, {}, "unknown field rate"),
         ([], {}, "Expected object, got array"),

@@ -17,7 +17,7 @@ from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.gateway.auth import tokens as module
 from pragmatiq_triton.gateway.auth.settings import Jwt
 from pragmatiq_triton.gateway.auth.tokens import Tokens
-from pragmatiq_triton.gateway.errors import UnauthenticatedError
+from pragmatiq_triton.gateway.errors import UnauthenticatedError, UnavailableError
 
 RSA = rsa.generate_private_key(65537, 2048)
 EC = ec.generate_private_key(ec.SECP256R1())
@@ -87,6 +87,7 @@ def test_one_that_holds_names_its_caller(tokens):
         (lambda: token(sub=""), "names nobody"),
         (lambda: token(sub="x" * 129), "names nobody"),
         (lambda: token(sub="a\nb"), "names nobody"),
+        (lambda: token(sub="cn:fraud"), "names its caller as certificates do"),
         (lambda: token(sub=7), "does not hold|names nobody"),
         (lambda: token(key=STRANGER), "Signature"),
         (lambda: token(key=EC, algorithm="ES256"), "does not hold|cannot be read"),
@@ -114,7 +115,7 @@ def test_one_that_does_not_hold_opens_nothing(tokens, made, problem):
 
 def test_a_key_that_is_replaced_ends_its_tokens_even_those_that_were_good(tokens, file, replaced, monkeypatch):
     monkeypatch.setattr("pragmatiq_triton.gateway.auth.files._LOOK_SECONDS", 0.0)
-    tokens._keys._due = 0
+    tokens.keys._due = 0
     good = token()
     assert tokens.caller_of(good) == "fraud-service"
     replaced(file, pem(STRANGER))
@@ -218,6 +219,27 @@ def test_an_issuers_new_key_is_fetched_once_a_token_names_it_and_an_outage_chang
         tokens.caller_of(old)
 
 
+def test_an_issuer_that_is_silent_for_too_long_has_no_keys_any_more(issuer, monkeypatch, caplog):
+    monkeypatch.setattr(module, "_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_UNKNOWN_KEY_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_OUTAGE_SECONDS", 0.3)
+    url = f"http://127.0.0.1:{issuer.server_port}/jwks"
+    tokens = Tokens(Jwt(audience="scoring", issuer="https://id.bank.example", jwks_url=url))
+    good = token(headers={"kid": "one"})
+    assert tokens.caller_of(good) == "fraud-service"
+    assert tokens.unreadable_seconds == 0
+    issuer.content = b""
+    assert refused_until(tokens, good, lambda: True, error=UnavailableError, patient=True)
+    tokens.look()
+    assert tokens.unreadable_seconds >= 0.3
+    assert caplog.text.count(f"{url}: keys of tokens cannot be fetched") == 2, "at once, and once it counts no more"
+    issuer.content = jwks(one=RSA)
+    give_up = time.monotonic() + 20
+    while tokens.unreadable_seconds and time.monotonic() < give_up:
+        time.sleep(0.02)
+    assert tokens.caller_of(good) == "fraud-service"
+
+
 def test_tokens_of_unknown_keys_do_not_make_the_gateway_ask_more_than_once_in_ten_seconds(issuer):
     url = f"http://127.0.0.1:{issuer.server_port}/jwks"
     tokens = Tokens(Jwt(audience="scoring", issuer="https://id.bank.example", jwks_url=url))
@@ -255,10 +277,17 @@ def test_an_issuer_that_sends_elsewhere_is_not_followed(issuer):
     assert issuer.n_asked == 0
 
 
-def refused_until(tokens, bad, condition, rounds=400):
+def refused_until(tokens, bad, condition, rounds=400, error=UnauthenticatedError, patient=False):
     for _ in range(rounds):
-        with pytest.raises(UnauthenticatedError):
+        tokens.look()
+        try:
             tokens.caller_of(bad)
+        except error:
+            pass
+        else:
+            assert patient
+            time.sleep(0.02)
+            continue
         if condition():
             return True
         time.sleep(0.02)
