@@ -19,6 +19,7 @@ from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.finite import require_finite
 from pragmatiq_triton.text_encoders import TextEncoder
 from pragmatiq_triton.text_encoders.known_strings import sampled
+from pragmatiq_triton.text_encoders.protocol import strings_cut
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ class TextStore:
             self._state["embedded"] = done
             _write_state(self.folder, self._state)
             progress.advance(len(texts))
-        if cut := getattr(encoder, "n_cut", 0):
+        if cut := strings_cut(encoder):
             logger.warning("%s of %s strings are longer than %r reads, and were cut", cut, len(self), encoder.name)
 
 

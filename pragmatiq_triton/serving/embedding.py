@@ -94,6 +94,7 @@ class TextEmbedderStage(Stage):
     def samples(self) -> list[Sample]:
         return [
             *cache_samples("texts", self._encoder.cache),
+            Sample("pragmatiq_truncations_total", self._encoder.n_cut, {"part": "texts"}),
             *time_samples("stage", self._seconds, dict.fromkeys(self._seconds, self._n_requests)),
         ]
 

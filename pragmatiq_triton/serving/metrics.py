@@ -52,7 +52,8 @@ METRICS = {
     "pragmatiq_unknown_tokens_total": Description("counter", "Tokens of events whose key or value is [UNK]"),
     "pragmatiq_truncations_total": Description(
         "counter",
-        "What the network does not see for its limits, by part: events, event_tokens, profile_tokens, text_characters",
+        "What the network does not see for its limits, by part: events, event_tokens, profile_tokens, text_characters; "
+        "texts: strings longer than the text model reads, counted when their vectors are made",
     ),
     "pragmatiq_score_bucket": Description("counter", "Scores of at most the label le, by task: a histogram's buckets"),
     "pragmatiq_scores_total": Description("counter", "Scores given, by task"),

@@ -8,7 +8,7 @@ import numpy as np
 from pragmatiq_triton.batch import Float32, Int64, UInt64
 from pragmatiq_triton.fingerprints import FINGERPRINT_BYTES, secret
 from pragmatiq_triton.finite import require_finite
-from pragmatiq_triton.text_encoders.protocol import TextEncoder
+from pragmatiq_triton.text_encoders.protocol import TextEncoder, strings_cut
 from pragmatiq_triton.vector_cache import VectorCache, as_numbers
 
 _REMEDY = "the text model or the table of text vectors is damaged; tokenize and export again"
@@ -22,6 +22,11 @@ class CachedTextEncoder:
         self.dim = encoder.dim
         self._encoder = encoder
         self._secret = secret(None)
+
+    @property
+    def n_cut(self) -> int:
+        """Strings so far that the encoder did not read to their end."""
+        return strings_cut(self._encoder)
 
     def known(self, texts: Sequence[bytes], out: Float32) -> Int64:
         """Write the vectors of ``texts``, UTF-8, that are known into ``out`` [n, dim]; returns the other rows."""

@@ -41,6 +41,11 @@ class TextEncoder(Protocol):
         ...
 
 
+def strings_cut(encoder: TextEncoder) -> int:
+    """Strings so far that ``encoder`` did not read to their end, its ``n_cut``; 0 for one that does not count them."""
+    return int(getattr(encoder, "n_cut", 0))
+
+
 class TextEncoderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which encoder, and everything that its vectors depend on; the ``text_encoder`` part of the tokenizer's YAML."""
 

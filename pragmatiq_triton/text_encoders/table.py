@@ -17,7 +17,7 @@ from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
 from pragmatiq_triton.finite import require_finite
 from pragmatiq_triton.text_encoders.model_folder import check_revision
-from pragmatiq_triton.text_encoders.protocol import TextEncoder, TextEncoderSpec, shortened
+from pragmatiq_triton.text_encoders.protocol import TextEncoder, TextEncoderSpec, shortened, strings_cut
 from pragmatiq_triton.text_encoders.registry import create_text_encoder, register_text_encoder
 from pragmatiq_triton.text_encoders.text_index import TextIndex, mapped
 
@@ -83,6 +83,11 @@ class TableEncoder:
         for array in (self._index.offsets, self._index.texts, self._vectors):
             digest.update(np.ascontiguousarray(array).reshape(-1).data)
         return f"sha256:{digest.hexdigest()}"
+
+    @property
+    def n_cut(self) -> int:
+        """Strings so far that the fallback did not read to their end."""
+        return 0 if self._fallback is None else strings_cut(self._fallback)
 
     def contains(self, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Which of ``texts`` the table itself knows: bool [n]."""

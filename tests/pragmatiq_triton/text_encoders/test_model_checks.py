@@ -24,8 +24,10 @@ from transformers import (
 
 from builder.dataset.texts import TextStore
 from pragmatiq_triton.errors import ArtifactError, NotFiniteError
+from pragmatiq_triton.serving.embedding import TextEmbedderStage
 from pragmatiq_triton.text_encoders import TextEncoder, TextEncoderSpec, create_text_encoder
 from pragmatiq_triton.text_encoders.known_strings import SAMPLE, known_strings, sampled
+from pragmatiq_triton.text_encoders.table import TableEncoder
 
 from .conftest import save_tiny
 
@@ -95,6 +97,24 @@ def test_a_model_of_128_positions_cuts_at_its_own_limit(bert_folder: Path) -> No
     assert np.array_equal(encoder.encode(["x " * 126]), encoder.encode(["x " * 300]))
     assert encoder.n_cut == 1
     assert not np.array_equal(encoder.encode(["x " * 125]), encoder.encode(["x " * 126]))
+
+
+def test_strings_that_are_cut_behind_a_table_are_in_the_servers_metrics(bert_folder: Path) -> None:
+    model = load(bert_folder)
+    table = TableEncoder(["x"], np.zeros((1, model.dim), np.float32), fallback=model)
+    stage = TextEmbedderStage(table)
+    texts = [b"x", b"x " * 300, b"x " * 10]
+    offsets = np.cumsum([0, *map(len, texts)], dtype=np.int32)[None]
+    request = {"texts": np.frombuffer(b"".join(texts), np.uint8)[None], "text_offsets": offsets}
+    answers: list[Any] = []
+    try:
+        for _ in range(2):
+            stage.submit([request], [answers.append])
+        found = [sample.value for sample in stage.samples() if sample.labels == {"part": "texts"}]
+    finally:
+        stage.close()
+    assert all(isinstance(answer, dict) for answer in answers)
+    assert found == [1], "once, however often the string is asked for"
 
 
 def test_positions_that_begin_behind_the_padding_are_not_counted(tmp_path: Path) -> None:
