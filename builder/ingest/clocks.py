@@ -4,8 +4,8 @@ from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from builder.ingest.queries import run
 from builder.ingest.sql import text
-from builder.ingest.tables import run
 from builder.ingest.times import TimeReader
 
 if TYPE_CHECKING:

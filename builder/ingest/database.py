@@ -34,6 +34,9 @@ def connected(work: Path, memory: str | None, threads: int | None) -> Iterator["
     with connection:
         # Sessions of the machine's own zone would read the same table in another way.
         connection.execute("SET TimeZone = 'UTC'")
+        # Without a bar nothing is counted; ours is drawn elsewhere.
+        connection.execute("SET enable_progress_bar = true")
+        connection.execute("SET enable_progress_bar_print = false")
         # The file is thrown away.
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         connection.execute("SET checkpoint_threshold = '1TB'")

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from builder.ingest.queries import run
 from builder.ingest.settings import Csv, FieldColumn, TimeColumn
 from builder.ingest.sql import ident
-from builder.ingest.tables import Opener, Scan, run
+from builder.ingest.tables import Opener, Scan
 from builder.ingest.times import TimeReader, time_reader
 from builder.ingest.values import NEGATIVE, POSITIVE, number_text, plain_text
 from pragmatiq_triton.errors import ConfigError, DataError

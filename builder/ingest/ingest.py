@@ -19,6 +19,7 @@ from builder.ingest.left_out import (
 )
 from builder.ingest.load import AnyTable, load_table
 from builder.ingest.mapping import Mapped, columns_of, map_table
+from builder.ingest.queries import PERCENT, Steps
 from builder.ingest.rejects import Rejects, require_ours
 from builder.ingest.report import (
     FILE,
@@ -123,8 +124,9 @@ class _Line:
         for mapped, left_out in read[:n_events]:
             self._tell(mapped, left_out)
         events = self._out / "events.parquet"
-        self._progress.stage("Sorting and writing events", None)
-        write_events(self._connection, read[:n_events], events)
+        n_rows = sum(table.written for table in self._tables)
+        self._progress.stage("Sorting and writing events", n_rows)
+        write_events(self._connection, read[:n_events], events, Steps(self._progress, n_rows))
         keep_customers(self._connection, events)
         more: dict[str, Any] = {"labels": {}}
         for (where, table), (mapped, left_out) in zip(named[n_events:], read[n_events:], strict=True):
@@ -156,8 +158,8 @@ class _Line:
         )
 
     def _read(self, where: str, table: AnyTable, number: int) -> tuple[Mapped, LeftOut]:
-        self._progress.stage(f"Reading {where}: {table.table or 'query'}", None)
-        loaded = load_table(self._connection, self._opener, table, columns_of(table), where, number)
+        self._progress.stage(f"Reading {where}: {table.table or 'query'}, in percent", PERCENT)
+        loaded = load_table(self._connection, self._opener, table, columns_of(table), where, number, self._progress)
         mapped = map_table(self._connection, table, loaded, self._settings.times, number)
         left_out = find_bad(self._connection, mapped, number)
         if table.duplicates == "drop":

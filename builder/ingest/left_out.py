@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from builder.ingest.load import HASH, ROW
 from builder.ingest.mapping import Mapped
+from builder.ingest.queries import run
 from builder.ingest.sql import text
-from builder.ingest.tables import run
 from builder.raw.likeness import likeness
 
 if TYPE_CHECKING:

@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from builder.ingest.queries import PERCENT, Steps, run
 from builder.ingest.settings import EventTable, Join, LabelTable, ProfileTable
 from builder.ingest.sql import ident
-from builder.ingest.tables import Opener, Scan, run
+from builder.ingest.tables import Opener, Scan
+from builder.progress import Progress
 from pragmatiq_triton.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ def load_table(
     columns: list[str],
     where: str,
     number: int,
+    progress: Progress,
 ) -> Loaded:
     """Read the ``columns`` of a table, which its joins may bring, into DuckDB's table ``raw_<number>``.
 
@@ -80,7 +83,7 @@ def load_table(
     Scan(scan.name, "", kinds).require(columns, where)
     mapped = list(dict.fromkeys(columns))
     name = f"raw_{number}"
-    _store(connection, scan, table.where, joins, mapped, number, where)
+    _store(connection, scan, table.where, joins, mapped, number, where, Steps(progress, PERCENT))
     # Every further scan would add the same lines to DuckDB's list of them.
     bad_lines = f"bad_{number}"
     _keep_bad_lines(connection, scan, bad_lines, where)
@@ -105,6 +108,7 @@ def _store(
     mapped: list[str],
     number: int,
     where: str,
+    steps: Steps,
 ) -> None:
     """The table ``stored_<number>``, and over it the view ``raw_<number>``, whose :data:`ROW` counts the scan's rows.
 
@@ -125,6 +129,7 @@ def _store(
         f"CREATE TABLE stored_{number} AS SELECT {', '.join(names)} "
         f"FROM ({base}) base {' '.join(joins)} {kept} {order}",
         where,
+        steps,
     )
     place = "" if is_counted else f"rowid AS {ROW}, "
     run(connection, f"CREATE VIEW raw_{number} AS SELECT {place}* FROM stored_{number}", where)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from builder.ingest.clocks import count_doubtful
 from builder.ingest.load import FILE, HASH, ROW, AnyTable, Loaded
+from builder.ingest.queries import run
 from builder.ingest.settings import (
     ALL,
     EventTable,
@@ -19,7 +20,6 @@ from builder.ingest.settings import (
     user_column,
 )
 from builder.ingest.sql import text
-from builder.ingest.tables import run
 from builder.ingest.times import TimeReader, time_reader
 from builder.ingest.values import (
     Check,

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from builder.ingest.facts import TableFacts
+from builder.ingest.queries import run
 from builder.ingest.sql import ident
-from builder.ingest.tables import run
 
 if TYPE_CHECKING:
     import duckdb

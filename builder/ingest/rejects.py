@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from builder.ingest.left_out import LeftOut
 from builder.ingest.load import FILE, ROW
 from builder.ingest.mapping import Mapped
+from builder.ingest.queries import run
 from builder.ingest.sql import text
-from builder.ingest.tables import run
 from pragmatiq_triton.errors import ConfigError
 
 if TYPE_CHECKING:

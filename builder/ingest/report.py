@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from builder.ingest.queries import run
 from builder.ingest.sql import parquet
-from builder.ingest.tables import run
 from builder.ingest.values import is_text
 from pragmatiq_triton.errors import DataError
 

@@ -1,7 +1,6 @@
 """Opening tables: files of several formats, folders of parts, and queries become something that DuckDB selects from."""
 
 import difflib
-import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.ingest.csv_files import csv_scan
+from builder.ingest.queries import first_line, run, stoppable
 from builder.ingest.settings import Csv, Format, Join, Table
 from builder.ingest.sql import text, texts
-from builder.ingest.stopping import stoppable
 from pragmatiq_triton.errors import ConfigError, DataError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ class Opener:
             try:
                 self._connection.register(name, ds.dataset([str(file) for file in files], format="ipc"))
             except (OSError, ValueError) as error:
-                raise DataError(f"{where}: {pattern}: cannot be read as Arrow: {_first_line(error)}") from None
+                raise DataError(f"{where}: {pattern}: cannot be read as Arrow: {first_line(error)}") from None
             sql = f"(SELECT *, {text(str(files[0]))} AS _file FROM {name})"
         found_columns = self._columns(sql, f"{where}: {pattern}")
         found_columns.pop("_file", None)
@@ -189,7 +188,7 @@ class Opener:
                 stoppable(lambda: cursor.execute(query), cursor.adbc_cancel)
                 yield cursor.fetch_record_batch()
         except dbapi.Error as error:
-            raise DataError(f"{where}: {_first_line(error)}") from None
+            raise DataError(f"{where}: {first_line(error)}") from None
 
     def _columns(self, sql: str, where: str) -> dict[str, str]:
         rows = self._run(f"DESCRIBE SELECT * FROM {sql}", where).fetchall()
@@ -197,23 +196,6 @@ class Opener:
 
     def _run(self, sql: str, where: str) -> "duckdb.DuckDBPyConnection":
         return run(self._connection, sql, where)
-
-
-def run(connection: "duckdb.DuckDBPyConnection", sql: str, where: str) -> "duckdb.DuckDBPyConnection":
-    """Execute; what DuckDB says of data and of SQL that a user wrote is one line, :class:`DataError`.
-
-    A full disk is the OSError that it would be elsewhere.
-    """
-    import duckdb
-
-    try:
-        return stoppable(lambda: connection.execute(sql), connection.interrupt)
-    except duckdb.OutOfMemoryException as error:
-        raise DataError(f"{where}: more memory is needed than --memory allows: {_first_line(error)}") from None
-    except duckdb.Error as error:
-        if "No space left on device" in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
-        raise DataError(f"{where}: {_first_line(error)}") from None
 
 
 def table_files(base: Path, pattern: str, where: str) -> list[Path]:
@@ -280,8 +262,3 @@ def _without_password(database: str) -> str:
         return database
     scheme, _, user = head.rpartition("//")
     return f"{scheme}//{user.partition(':')[0]}@{tail}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2])[:300] if lines else type(error).__name__

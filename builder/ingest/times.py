@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from builder.ingest.queries import run
 from builder.ingest.settings import TimeColumn
 from builder.ingest.sql import text, texts
-from builder.ingest.tables import run
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.time_range import NANOSECONDS
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from builder.ingest.left_out import LeftOut
 from builder.ingest.load import ROW
 from builder.ingest.mapping import Mapped
+from builder.ingest.queries import Steps, run
 from builder.ingest.sql import parquet, text
-from builder.ingest.tables import run
 from builder.ingest.values import Entry, map_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ _TYPES = {"event_id": "VARCHAR", "all_of": "MAP(VARCHAR, VARCHAR)"}
 _PARQUET = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536)"
 
 
-def write_events(connection: "duckdb.DuckDBPyConnection", tables: Sequence[tuple[Mapped, LeftOut]], file: Path) -> None:
+def write_events(
+    connection: "duckdb.DuckDBPyConnection", tables: Sequence[tuple[Mapped, LeftOut]], file: Path, steps: Steps
+) -> None:
     """All tables' events in one file, sorted by customer, time, table and row; the same bytes for the same tables."""
     optional = [name for name in ("event_id", "all_of") if any(name in mapped.columns for mapped, _ in tables)]
     width = max(len(mapped.entries) for mapped, _ in tables)
@@ -42,6 +44,7 @@ def write_events(connection: "duckdb.DuckDBPyConnection", tables: Sequence[tuple
         f"SELECT user_id, ts, source, {fields} AS fields{event_id} FROM ({' UNION ALL '.join(parts)}) "
         f"ORDER BY user_id, ts, place, {ROW}",
         file,
+        steps,
     )
 
 
@@ -77,5 +80,5 @@ def keep_customers(connection: "duckdb.DuckDBPyConnection", events: Path) -> Non
     )
 
 
-def _copy(connection: "duckdb.DuckDBPyConnection", select: str, file: Path) -> None:
-    run(connection, f"COPY ({select}) TO {text(str(file))} {_PARQUET}", file.name)
+def _copy(connection: "duckdb.DuckDBPyConnection", select: str, file: Path, steps: Steps | None = None) -> None:
+    run(connection, f"COPY ({select}) TO {text(str(file))} {_PARQUET}", file.name, steps)

@@ -389,3 +389,27 @@ def test_customers_that_tables_write_otherwise_are_told(tables):
         + alike.format(1, 'leading zeros, ".0", spaces or capital letters', "'7.0'"),
         "labels.late: customers without events; 2 " + alike.format(2, "leading zeros", "'7'"),
     ]
+
+
+def test_progress_ends_at_the_rows_that_are_written(bank):
+    steps = Steps()
+    bank.ingest(progress=steps, **SETTINGS)
+    assert steps.done["Reading events[0]: cards.csv, in percent"] == (100, 100)
+    assert steps.done["Sorting and writing events"] == (7, 7)
+
+
+class Steps(Said):
+    """How much of each stage is done, and of how much."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: dict[str, tuple[int, int | None]] = {}
+        self._newest = ""
+
+    def stage(self, title: str, total: int | None) -> None:
+        self._newest = title
+        self.done[title] = (0, total)
+
+    def advance(self, steps: int, note: str = "") -> None:
+        done, total = self.done[self._newest]
+        self.done[self._newest] = (done + steps, total)
