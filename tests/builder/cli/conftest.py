@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from builder.cli import main
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -21,6 +23,11 @@ class Done:
     @property
     def json(self):
         return json.loads(self.out)
+
+    @property
+    def text(self):
+        """Both, without the wrapping of tables."""
+        return " ".join((self.out + self.err).split())
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +50,20 @@ def data(pragmatiq, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "synth"
     pragmatiq("synth", "--out", folder, "--users", 12)
     return folder
+
+
+@pytest.fixture
+def call(monkeypatch, capfd):
+    """Runs a command in this process, where torch is loaded already, and checks how it ends."""
+
+    def run(*arguments, expect=0):
+        monkeypatch.setattr(sys, "argv", ["pragmatiq", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as end:
+            main()
+        captured = capfd.readouterr()
+        code = end.value.code or 0
+        assert code == expect, captured.err
+        return Done(code, captured.out, captured.err)
+
+    return run

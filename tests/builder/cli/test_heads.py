@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import sys
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import get_args
 
@@ -13,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from builder.cli import main
 from builder.cli.heads import Method
 from builder.finetune import encoding, fitting
 from builder.heads.head import Method as HeadMethod
@@ -25,39 +22,6 @@ SETTINGS = {
     "lora": {"lora": {"max_epochs": 1, "max_events": 6, "token_budget": 600, "accelerator": "cpu"}},
 }
 """What a file may say for each method: a setting that the method does not read is refused."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a finished command left behind."""
-
-    out: str
-    err: str
-
-    @property
-    def json(self):
-        return json.loads(self.out)
-
-    @property
-    def text(self):
-        """Both, without the wrapping of tables."""
-        return " ".join((self.out + self.err).split())
-
-
-@pytest.fixture
-def call(monkeypatch, capfd):
-    """Runs a command and checks how it ends."""
-
-    def run(*arguments, expect=0):
-        monkeypatch.setattr(sys, "argv", ["pragmatiq", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as end:
-            main()
-        captured = capfd.readouterr()
-        assert (end.value.code or 0) == expect, captured.err
-        return Done(captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -121,7 +121,7 @@ def test_a_row_in_two_parts_is_named(bank: Bank, tmp_path: Path) -> None:
         read_labels(file, bank.data)
 
 
-@pytest.mark.parametrize("settings", [DATED, LORA], ids=["probe", "lora"])
+@pytest.mark.parametrize("settings", [DATED, pytest.param(LORA, marks=pytest.mark.slow)], ids=["probe", "lora"])
 def test_a_final_head_is_fitted_to_all_rows_and_keeps_its_evaluation(
     bank: Bank, monkeypatch: pytest.MonkeyPatch, settings: FinetuneSettings
 ) -> None:

@@ -72,6 +72,7 @@ def test_the_lineage_is_recorded_and_told(may: Path, june_data: MemoryDataset) -
     assert "init_from" not in describe(may)[1]
 
 
+@pytest.mark.slow
 def test_a_repository_names_the_run_that_its_run_began_with(tmp_path: Path) -> None:
     run = Path(shutil.copytree(UPSTREAM / "bpe" / "run", tmp_path / "run"))
     began = {"run": "may|x", "origin": "pragmatiq-triton", "weights_hash": "ab" * 32}
