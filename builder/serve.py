@@ -20,6 +20,7 @@ from pragmatiq_triton.operator_settings import (
     lines,
     read_model_settings,
     read_settings_file,
+    unread_variables,
 )
 from pragmatiq_triton.stop_signals import StopSignals
 from pragmatiq_triton.verification import verify
@@ -62,7 +63,7 @@ class Serving:
         self._access_log = OFF
         parts = read_settings_file(settings_file)
         of_models = read_model_settings(repository, parts, os.environ, str(settings_file))
-        self._of_operator = lines(of_models)
+        self._of_operator = [*lines(of_models), *unread_variables(of_models, os.environ)]
         if gateway:
             file = str(folder / f"access-{http_port}.jsonl") if folder else OFF
             section = parts.get(GATEWAY_SECTION)

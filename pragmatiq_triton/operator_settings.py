@@ -8,8 +8,9 @@ parameters of each model's config that do not belong to the model (:mod:`pragmat
 instances.
 """
 
+import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,16 @@ SETTINGS_VARIABLE = "PRAGMATIQ_SETTINGS"
 REPOSITORY = "repository"
 
 _PREFIX = "PRAGMATIQ_"
+_DEVICE = re.compile(r"cpu|(cuda|hpu|mps|xpu)(:\d+)?")
+# What Kubernetes puts into every container where a service is called pragmatiq-something.
+_OF_SERVICES = re.compile(r".*_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)")
+_OTHERS = (
+    "ADDRESS", "API_KEY", "API_KEY_FILE", "CACHE_FOLDER", "DRAIN_SECONDS", "GATEWAY", "HTTP_INPUT_BYTES",
+    "METRICS_ADDRESS", "MODEL_REPOSITORY", "PUBLISH_ADDRESS", "REPOSITORY", "SECRETS", "SERVER_ENV", "SETTINGS",
+    "SKIP_VERIFICATION", "TAG", "TRITON_EXTRAS", "TRUST_REMOTE_CODE",
+)  # fmt: skip
+"""Variables that are no settings of models and that something of this project reads, the compose stack among it."""
+_OF_GATEWAY = f"{_PREFIX}GATEWAY_"
 _WORD = re.compile(r"[ !#-\[\]-~]+")
 
 
@@ -80,6 +91,20 @@ def read_model_settings(
     return models
 
 
+def unread_variables(settings: Settings, variables: Mapping[str, str]) -> list[str]:
+    """A line for each variable that looks like a setting and that nothing reads, with what may be meant."""
+    known = [f"{_PREFIX}{name}" for name in _OTHERS]
+    of_models = [f"{prefix}{name.upper()}" for prefix, model in _prefixes(settings).items() for name in settings[model]]
+    found = []
+    for variable in sorted(variables):
+        mine = variable.startswith(_PREFIX) and not variable.startswith(_OF_GATEWAY)
+        if not mine or variable in known or variable in of_models or _OF_SERVICES.fullmatch(variable):
+            continue
+        near = difflib.get_close_matches(variable, [*known, *of_models], 1, 0.8)
+        found.append(f"warning: {variable}: nothing reads this variable{f'; is {near[0]} meant?' if near else ''}")
+    return found
+
+
 def changed(settings: Settings) -> dict[str, dict[str, str]]:
     """The values that are other than the repository's, by model and name."""
     laid = {
@@ -131,6 +156,8 @@ def _checked(name: str, default: str, value: Any, what: str) -> str:
         return str(int(word))
     if not _WORD.fullmatch(word):
         raise ConfigError(f"{what}: expected a word of printable ASCII without quotes, got {value!r}")
+    if name == "device" and not _DEVICE.fullmatch(word):
+        raise ConfigError(f"{what}: expected cpu, cuda, hpu, mps or xpu, or one of several as cuda:1, got {value!r}")
     return word
 
 
@@ -138,10 +165,10 @@ def _variables(
     models: Mapping[str, Mapping[str, Setting]], variables: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str]]:
     """Variables that are settings of models: each with its model and the setting's name."""
-    prefixes = {f"{_PREFIX}{re.sub(r'[^A-Za-z0-9]', '_', model).upper()}_": model for model in models}
+    prefixes = _prefixes(models)
     names = {name.upper() for known in models.values() for name in known}
     for variable in sorted(variables):
-        if not variable.startswith(_PREFIX) or variable.startswith(f"{_PREFIX}GATEWAY_"):
+        if not variable.startswith(_PREFIX) or variable.startswith(_OF_GATEWAY) or _OF_SERVICES.fullmatch(variable):
             continue
         # `scorer_loan` is a model beside `scorer`.
         prefix = max((each for each in prefixes if variable.startswith(each)), key=len, default=None)
@@ -149,6 +176,11 @@ def _variables(
             yield variable, prefixes[prefix], variable.removeprefix(prefix).lower()
         elif any(variable.endswith(f"_{name}") for name in names):
             raise ConfigError(f"{variable}: no model of that name; expected one of {_listed(models)}")
+
+
+def _prefixes(models: Iterable[str]) -> dict[str, str]:
+    """The models by what their variables begin with."""
+    return {f"{_PREFIX}{re.sub(r'[^A-Za-z0-9]', '_', model).upper()}_": model for model in models}
 
 
 def _listed(names: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from pragmatiq_triton.container.settings import (
     Settings,
 )
 from pragmatiq_triton.container.supervisor import supervise
-from pragmatiq_triton.embedded.gateway_process import require_gateway
+from pragmatiq_triton.embedded.gateway_process import require_gateway, require_policy
 from pragmatiq_triton.embedded.kept import unable
 from pragmatiq_triton.embedded.layout import make_folder
 from pragmatiq_triton.embedded.ports import reserve_ports
@@ -37,6 +37,7 @@ from pragmatiq_triton.operator_settings import (
     lines,
     read_model_settings,
     read_settings_file,
+    unread_variables,
 )
 from pragmatiq_triton.repository_view import view_of
 from pragmatiq_triton.stop_signals import StopSignals
@@ -53,6 +54,7 @@ def serve(extra: Sequence[str]) -> None:
     if settings.gateway:
         read_identity(settings.repository)
         require_gateway()
+        require_policy(settings.policy, sys.stdout.fileno())
         if os.environ.get("PRAGMATIQ_API_KEY_FILE") or API_KEY_FILE.exists():
             _say("note: the API key has no use behind the gateway: nobody reaches Triton's restricted APIs")
     else:
@@ -61,7 +63,7 @@ def serve(extra: Sequence[str]) -> None:
     file = os.environ.get(SETTINGS_VARIABLE)
     parts = read_settings_file(Path(file) if file else None)
     of_models = read_model_settings(settings.repository, parts, os.environ, file or SETTINGS_VARIABLE)
-    for line in lines(of_models):
+    for line in [*lines(of_models), *unread_variables(of_models, os.environ)]:
         _say(line)
     secret(cache_folder())
     require_trusted_repository(settings.repository, None)

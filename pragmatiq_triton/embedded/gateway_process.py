@@ -11,8 +11,10 @@ from pathlib import Path
 import msgspec
 
 from pragmatiq_triton.embedded.log import end_of
-from pragmatiq_triton.errors import MissingDependencyError, ServerError
+from pragmatiq_triton.errors import ConfigError, MissingDependencyError, ServerError
 from pragmatiq_triton.gateway.owner import MOST_BYTES, QUESTION, Report
+from pragmatiq_triton.gateway.policy import GatewayPolicy
+from pragmatiq_triton.gateway.seen.access_log import require_writable
 from pragmatiq_triton.gateway.settings import GatewaySettings
 from pragmatiq_triton.keeper.remains import GATEWAY
 from pragmatiq_triton.processes import OWN_FILES_ONLY, raise_open_files_limit
@@ -38,6 +40,7 @@ _RUN = (
     f"import sys; sys.path.insert(0, {str(_ROOT)!r}); "
     "from pragmatiq_triton.gateway.__main__ import main; sys.exit(main())"
 )
+_CHECK = _RUN.replace("gateway.__main__", "gateway.start_check")
 # Nothing of the process environment or of the current folder decides what runs.
 _ISOLATED = (sys.executable, "-I", *(["-B"] if sys.flags.dont_write_bytecode else []))
 
@@ -50,6 +53,34 @@ def require_gateway() -> None:
             f"{sys.executable} has no {', '.join(missing)}, which the gateway needs (PYTHONPATH and what was installed "
             f'for one user do not count): {sys.executable} -m pip install "pragmatiq-triton[gateway]"'
         )
+
+
+def require_policy(policy: GatewayPolicy, access_log: int | None = None) -> None:
+    """Return if a gateway could start with ``policy``: before models are loaded, which takes its time.
+
+    Args:
+        policy: an operator's.
+        access_log: the descriptor that its ``access_log.file`` means by "-".
+
+    Raises:
+        ConfigError: a file of keys or certificates cannot be read or does not fit, the issuer of tokens does not
+            answer, or the access log cannot be written.
+        MissingDependencyError: traces are on, and OpenTelemetry is not installed.
+    """
+    require_writable(policy.access_log, access_log)
+    if not (policy.tls.certificate or policy.auth.api_keys or policy.auth.jwt or policy.traces.endpoint):
+        return
+    # By the gateway's own means in a process of its own, which keeps neither its packages nor its threads here.
+    done = subprocess.run(
+        [*_ISOLATED, "-c", _CHECK], input=msgspec.json.encode(policy), capture_output=True, check=False
+    )
+    if done.returncode == 0:
+        return
+    said = done.stderr.decode("utf-8", "replace").strip()
+    for kind in (ConfigError, MissingDependencyError):
+        if done.returncode == kind.exit_code:
+            raise kind(said)
+    raise ServerError(f"the gateway's check of its settings ended with {end_of(done.returncode)}:\n{said}")
 
 
 class GatewayError(ServerError):

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pragmatiq_triton.embedded.gateway_process import GatewayProcess, require_gateway
+from pragmatiq_triton.embedded.gateway_process import GatewayProcess, require_gateway, require_policy
 from pragmatiq_triton.embedded.kept import unable
 from pragmatiq_triton.embedded.log import gateway_reason
 from pragmatiq_triton.embedded.ports import reserve_ports
@@ -48,7 +48,8 @@ class ScoringServer:
 
     Raises:
         ArtifactError: the repository holds no ensemble, or has no manifest.
-        ConfigError: the policy leaves a ``host`` off loopback open without saying so.
+        ConfigError: the policy leaves a ``host`` off loopback open without saying so, or names a file or an issuer that
+            cannot be read.
         MissingDependencyError: no complete server environment, or this Python lacks what the gateway needs.
         ServerError: on start, when Triton or the gateway dies or is not ready in time, or a port is taken.
     """
@@ -75,6 +76,7 @@ class ScoringServer:
         self._host = host
         self.policy = policy or GatewayPolicy()
         check_policy(self.policy, host)
+        require_policy(self.policy)
         self._drain_seconds = drain_seconds
         self._gateway: GatewayProcess | None = None
 

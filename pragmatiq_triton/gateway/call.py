@@ -22,6 +22,7 @@ class Call:
     ``route`` is a path's pattern or a gRPC method, never what a caller wrote. ``status`` is HTTP's; ``code`` says what
     went wrong, "" where nothing did. Sizes are bytes as received and sent, times are seconds; those of the queue and
     the models are the longest of the requests that the call was split into, whose ``stages`` are all here.
+    ``address`` is the other end of the connection, a proxy's where one stands between.
     ``is_admitted``: whether it is known who calls, or nobody asks. ``traceparent`` is the caller's, ``trace_id`` that
     of the trace that tells of the call, if one does.
     """
@@ -31,6 +32,7 @@ class Call:
     request_id: str
     caller: str = ""
     is_admitted: bool = False
+    address: str = ""
     model: str = ""
     records: int = 0
     received_bytes: int = 0

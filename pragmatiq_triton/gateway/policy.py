@@ -18,7 +18,7 @@ from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.gateway.auth.settings import Auth, Jwt, Tls, check_opening
 from pragmatiq_triton.gateway.caller_limits import CallerLimits
 from pragmatiq_triton.gateway.limits import Limits
-from pragmatiq_triton.gateway.seen.settings import AccessLog, Traces
+from pragmatiq_triton.gateway.seen.settings import OFF, OUTPUT, AccessLog, Traces
 from pragmatiq_triton.operator_settings import GATEWAY_SECTION, read_settings_file
 
 PREFIX = "PRAGMATIQ_GATEWAY_"
@@ -42,6 +42,20 @@ class GatewayPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return self
         return msgspec.structs.replace(self, access_log=msgspec.structs.replace(self.access_log, file=file))
 
+    def with_absolute_paths(self) -> "GatewayPolicy":
+        """The same with files named from the root on: the gateway runs in another folder than who starts it."""
+        auth = _absolute(self.auth, "api_keys")
+        if auth.jwt:
+            auth = msgspec.structs.replace(auth, jwt=_absolute(auth.jwt, "keys"))
+        log = self.access_log if self.access_log.file in (OFF, OUTPUT) else _absolute(self.access_log, "file")
+        tls = _absolute(self.tls, "certificate", "key", "client_ca")
+        return msgspec.structs.replace(self, auth=auth, tls=tls, access_log=log)
+
+
+def _absolute(struct: Any, *names: str) -> Any:
+    paths = {name: str(Path(getattr(struct, name)).absolute()) for name in names if getattr(struct, name)}
+    return msgspec.structs.replace(struct, **paths)
+
 
 def read_policy(section: Any, variables: Mapping[str, str], where: str = "settings") -> GatewayPolicy:
     """The policy of a file's ``section`` (None: it has none) with the environment's ``variables`` laid over.
@@ -63,7 +77,7 @@ def read_policy(section: Any, variables: Mapping[str, str], where: str = "settin
         path, kind = names[name]
         _lay(laid, path, _parse(name, variables[name], kind))
     try:
-        return msgspec.convert(laid, GatewayPolicy)
+        return msgspec.convert(laid, GatewayPolicy).with_absolute_paths()
     except msgspec.ValidationError as error:
         raise ConfigError(f"{PREFIX}…: {_words(error)}") from None
 

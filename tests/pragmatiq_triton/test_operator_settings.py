@@ -7,7 +7,7 @@ import pytest
 from builder.export.configs import template_folder
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.model_config import config_facts
-from pragmatiq_triton.operator_settings import changed, lines, read_model_settings, read_settings_file
+from pragmatiq_triton.operator_settings import changed, lines, read_model_settings, read_settings_file, unread_variables
 from pragmatiq_triton.repository_view import view_of
 
 
@@ -64,6 +64,12 @@ def test_the_variable_wins_over_the_file_and_the_file_over_the_repository(models
         ({"scorer": {"instances": 0}}, {}, "expected a whole number of at least 1, got 0"),
         ({"text_embedder": {"device": 'cpu" } }'}}, {}, "expected a word of printable ASCII without quotes"),
         ({"text_embedder": {"device": "a\\b"}}, {}, "expected a word of printable ASCII without quotes"),
+        (
+            {"text_embedder": {"device": "gpu"}},
+            {},
+            "device: expected cpu, cuda, .* or one of several as cuda:1, got 'gpu'",
+        ),
+        ({}, {"PRAGMATIQ_TEXT_EMBEDDER_DEVICE": "cuda:x"}, "DEVICE: expected cpu, cuda"),
         ({"scorer": 3}, {}, "scorer: expected settings by name, got int"),
         ({}, {"PRAGMATIQ_SCORER_THREAD": "1"}, "PRAGMATIQ_SCORER_THREAD: no such setting"),
         ({}, {"PRAGMATIQ_SCORER_THREADS": ""}, "PRAGMATIQ_SCORER_THREADS: expected a whole number"),
@@ -73,6 +79,26 @@ def test_the_variable_wins_over_the_file_and_the_file_over_the_repository(models
 def test_a_wrong_word_is_refused_by_its_name(models, parts, variables, problem):
     with pytest.raises(ConfigError, match=problem):
         read_model_settings(models, parts, variables, "s.yaml")
+
+
+def test_a_variable_that_nothing_reads_is_told_by_name(models):
+    variables = {
+        "PRAGMATIQ_SCORRER_THREDS": "1",
+        "PRAGMATIQ_SETINGS": "/etc/settings.yaml",
+        "PRAGMATIQ_FROBNICATE": "1",
+        # Read: by models, the gateway, the container, or put there by Kubernetes.
+        "PRAGMATIQ_SCORER_THREADS": "1",
+        "PRAGMATIQ_GATEWAY_LIMITS_MAX_RECORDS": "1",
+        "PRAGMATIQ_DRAIN_SECONDS": "1",
+        "PRAGMATIQ_SCORER_SERVICE_HOST": "10.0.0.1",
+        "PRAGMATIQ_SCORER_PORT_8000_TCP_ADDR": "10.0.0.1",
+        "PRAGMATIQ_SCORER_PORT": "tcp://10.0.0.1:8000",
+    }
+    assert unread_variables(read_model_settings(models, {}, variables), variables) == [
+        "warning: PRAGMATIQ_FROBNICATE: nothing reads this variable",
+        "warning: PRAGMATIQ_SCORRER_THREDS: nothing reads this variable; is PRAGMATIQ_SCORER_THREADS meant?",
+        "warning: PRAGMATIQ_SETINGS: nothing reads this variable; is PRAGMATIQ_SETTINGS meant?",
+    ]
 
 
 @pytest.mark.parametrize("content", ["- 1", "a: [", "\xff", "3", "1: 2", "scorer: {threads: 1}\nscorer: {threads: 2}"])

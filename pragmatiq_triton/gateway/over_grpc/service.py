@@ -85,6 +85,8 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
         async def answer(messages: AsyncIterator[bytes], context: Any) -> bytes:
             metadata = dict(context.invocation_metadata())
             call = Call("grpc", name, request_id(metadata.get("x-request-id")))
+            # As `ipv4:127.0.0.1:4711`.
+            call.address = context.peer().partition(":")[2].rpartition(":")[0]
             call.traceparent = metadata.get("traceparent")
             body = b""
             try:

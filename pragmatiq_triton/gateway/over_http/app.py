@@ -60,6 +60,8 @@ class Endpoint:
         headers = headers_of(scope)
         given = headers.get(b"x-request-id")
         call = Call("http", self._route, request_id(given.decode("latin-1") if given else None))
+        if (client := scope.get("client")) is not None:
+            call.address = client[0]
         if (parent := headers.get(b"traceparent")) is not None:
             call.traceparent = parent.decode("latin-1")
         status = 200

@@ -1,25 +1,30 @@
 """The access log: a JSON line for each call, written by a thread of its own so that no call waits for a disk."""
 
+import errno
 import logging
 import os
 import queue
 import random
+import stat
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import msgspec
 
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.gateway.call import Call
-from pragmatiq_triton.gateway.seen.settings import AccessLog
+from pragmatiq_triton.gateway.seen.settings import OFF, OUTPUT, AccessLog
 
 logger = logging.getLogger(__name__)
 
 _WAITING_LINES = 100_000
 _LOOK_LINES = 1_000
+_LOOK_SECONDS = 1.0
+"""Whichever comes first: how large the file is, and whether it is still the one of that name."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -29,6 +34,7 @@ def line_of(call: Call, model_hash: str) -> bytes:
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "request_id": call.request_id,
         "caller": call.caller,
+        "address": call.address,
         "protocol": call.protocol,
         "route": call.route,
         "status": call.status,
@@ -64,10 +70,8 @@ class AccessLogFile:
     def __init__(self, settings: AccessLog, model_hash: str, output: int | None) -> None:
         self._settings = settings
         self._model_hash = model_hash
-        self._file = None if settings.file == "-" else Path(settings.file)
-        if self._file is None and output is None:
-            raise ConfigError('gateway.access_log.file: "-" is for a container; name a file here')
-        self._descriptor = output if self._file is None else _open(self._file)
+        self._file = None if settings.file == OUTPUT else Path(settings.file)
+        self._descriptor = _opened(settings, output)
         self._lines: queue.Queue[bytes | None] = queue.Queue(_WAITING_LINES)
         self._is_failing = False
         self.lost = 0
@@ -91,12 +95,13 @@ class AccessLogFile:
 
     def _write(self) -> None:
         since_look = 0
+        looked = monotonic()
         while (line := self._lines.get()) is not None:
             try:
-                if self._file is not None and (since_look := since_look + 1) >= _LOOK_LINES:
-                    since_look = 0
+                since_look += 1
+                if self._file is not None and (since_look >= _LOOK_LINES or monotonic() - looked >= _LOOK_SECONDS):
+                    since_look, looked = 0, monotonic()
                     self._look(self._file)
-                assert self._descriptor is not None
                 _write_all(self._descriptor, line)
             except OSError as error:
                 self.lost += 1
@@ -111,7 +116,6 @@ class AccessLogFile:
 
     def _look(self, file: Path) -> None:
         """Begin a new file where the old one was moved away or is large enough."""
-        assert self._descriptor is not None
         ours = os.fstat(self._descriptor)
         is_there = False
         with suppress(FileNotFoundError):
@@ -129,11 +133,36 @@ def _is_look(call: Call) -> bool:
     return "health" in call.route.lower() or call.route in ("ServerLive", "ServerReady", "ModelReady")
 
 
-def _open(file: Path) -> int:
+def require_writable(settings: AccessLog, output: int | None) -> None:
+    """:class:`ConfigError` unless the log could be written; ``output`` as of :class:`AccessLogFile`."""
+    if settings.file not in ("", OFF) and (descriptor := _opened(settings, output)) != output:
+        os.close(descriptor)
+
+
+def _opened(settings: AccessLog, output: int | None) -> int:
+    if settings.file == OUTPUT:
+        if output is None:
+            raise ConfigError('gateway.access_log.file: "-" is for a container; name a file here')
+        return output
     try:
-        return os.open(file, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        return _open(Path(settings.file))
     except OSError as error:
-        raise ConfigError(f"gateway.access_log.file: {file}: {error.strerror}") from error
+        raise ConfigError(
+            f"gateway.access_log.file: {settings.file}: {error.strerror}; expected a file in a folder that may be "
+            f'written to, or "{OFF}"'
+        ) from None
+
+
+def _open(file: Path) -> int:
+    """The descriptor; :class:`OSError` also for a pipe, which would hold the writer up until somebody reads."""
+    # Without waiting: a pipe that nobody reads is opened for ever.
+    descriptor = os.open(file, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "Not a file")
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _write_all(descriptor: int, line: bytes) -> None:

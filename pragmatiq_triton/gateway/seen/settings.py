@@ -3,6 +3,8 @@
 import msgspec
 
 OFF = "off"
+OUTPUT = "-"
+"""The standard output of the container."""
 
 
 class AccessLog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

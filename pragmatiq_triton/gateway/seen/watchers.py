@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 from pragmatiq_triton.errors import MissingDependencyError
 from pragmatiq_triton.gateway.admission import Admission
@@ -41,12 +42,9 @@ def make_watchers(settings: GatewaySettings, identity: Identity, admission: Admi
     watchers: list[Watcher] = [metrics]
     ends: list[Callable[[], None]] = []
     if policy.traces.endpoint:
-        try:
-            from pragmatiq_triton.gateway.seen.tracing import Tracing
-        except ImportError as error:
-            raise MissingDependencyError(
-                f'gateway.traces: {error.name} is not installed: pip install "pragmatiq-triton[tracing]"'
-            ) from None
+        require_tracing()
+        from pragmatiq_triton.gateway.seen.tracing import Tracing
+
         tracing = Tracing(policy.traces, identity, version())
         watchers.append(tracing)
         ends.append(tracing.close)
@@ -57,3 +55,13 @@ def make_watchers(settings: GatewaySettings, identity: Identity, admission: Admi
         ends.append(log.close)
         metrics.count_lost(lambda: log.lost)
     return Watchers(metrics, tuple(watchers), tuple(ends))
+
+
+def require_tracing() -> None:
+    """:class:`MissingDependencyError`, which names what to install, where OpenTelemetry is not there."""
+    try:
+        import_module("pragmatiq_triton.gateway.seen.tracing")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f'gateway.traces: {error.name} is not installed: pip install "pragmatiq-triton[tracing]"'
+        ) from None

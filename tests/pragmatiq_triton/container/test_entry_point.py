@@ -157,6 +157,13 @@ def test_tritons_end_is_told_and_its_callers_are_answered(sleeping: Path, thread
     assert "error: the Triton server ended with SIGKILL (signal 9):\n" in run.lines
 
 
+def test_what_the_gateway_could_not_read_ends_it_before_models_are_loaded(sleeping: Path, tmp_path: Path) -> None:
+    absent = tmp_path / "absent"
+    with running(sleeping, PRAGMATIQ_GATEWAY_AUTH_API_KEYS=str(absent)) as run:
+        assert run.end() == 2
+    assert run.lines == [f"error: {absent}: API keys cannot be read as YAML: No such file or directory\n"]
+
+
 def test_triton_with_known_holes_is_not_exposed(sleeping: Path) -> None:
     with running(sleeping, PRAGMATIQ_GATEWAY="0", PRAGMATIQ_METRICS_ADDRESS="0.0.0.0") as run:
         assert run.end() == 2

@@ -1,6 +1,7 @@
 """``pragmatiq serve`` with the gateway in front: what ends, who says so, and what callers get."""
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -8,14 +9,18 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from bench.serving.processes import tree
 from pragmatiq_triton.embedded import ScoringServer, gateway_process
-from pragmatiq_triton.errors import MissingDependencyError, ServerError
+from pragmatiq_triton.errors import ConfigError, MissingDependencyError, ServerError
+from pragmatiq_triton.gateway.policy import GatewayPolicy
 from tests.pragmatiq_triton.calls import over_grpc, over_http
 from tests.pragmatiq_triton.embedded.test_ends import Serving, serving, until
+from tests.pragmatiq_triton.gateway.authority import Authority
 
 pytestmark = pytest.mark.triton
 
@@ -165,6 +170,56 @@ def test_a_taken_port_is_told_before_anything_is_loaded(sleeping: Path) -> None:
         port = other.getsockname()[1]
         with pytest.raises(ServerError, match=f"cannot listen on 127.0.0.1:{port}: "):
             ScoringServer(sleeping, **PORTS | {"grpc_port": port}).start()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificates and keys that do not fit, a file of keys that is none, and an issuer's port that is closed."""
+    folder = tmp_path_factory.mktemp("files")
+    authority = Authority(folder)
+    authority.write("one", "one")
+    authority.write("other", "other")
+    (folder / "keys.yaml").write_text("a: 3\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("part", "problem"),
+    [
+        ({"auth": {"api_keys": "{0}/absent"}}, "{0}/absent: API keys cannot be read as YAML: No such file"),
+        ({"auth": {"api_keys": "{0}/keys.yaml"}}, "{0}/keys.yaml: a: expected 64 hexadecimal digits"),
+        ({"tls": {"certificate": "{0}/one.pem", "key": "{0}/other.key"}}, "expected PEM files that fit together"),
+        (
+            {"tls": {"certificate": "{0}/one.pem", "key": "{0}/one.key", "client_ca": "{0}/absent"}},
+            "{0}/absent: No such file or directory: expected PEM",
+        ),
+        (
+            {"auth": {"jwt": {"issuer": "a", "audience": "b", "keys": "{0}/one.key"}}},
+            "{0}/one.key: expected a public key",
+        ),
+        (
+            {"auth": {"jwt": {"issuer": "a", "audience": "b", "jwks_url": "http://127.0.0.1:9/jwks"}}},
+            "http://127.0.0.1:9/jwks: keys of tokens cannot be fetched: .*refused",
+        ),
+        ({"access_log": {"file": "{0}/absent/access.jsonl"}}, "access_log.file: {0}/absent/access.jsonl: No such file"),
+    ],
+)
+def test_what_the_gateway_could_not_read_is_told_before_anything_is_loaded(
+    sleeping: Path, files: Path, part: dict[str, Any], problem: str
+) -> None:
+    policy = msgspec.convert(json.loads(json.dumps(part).replace("{0}", str(files))), GatewayPolicy)
+    with pytest.raises(ConfigError, match=problem.replace("{0}", str(files))) as raised:
+        ScoringServer(sleeping, **PORTS, policy=policy)
+    assert "\n" not in str(raised.value)
+
+
+def test_such_a_start_ends_with_2_and_one_line(sleeping: Path, files: Path) -> None:
+    settings = {"PRAGMATIQ_GATEWAY_AUTH_API_KEYS": "absent", "PRAGMATIQ_SCORRER_THREDS": "1"}
+    with serving(sleeping, options=HAND_MADE, env=os.environ | settings, cwd=files) as run:
+        err = run.end()
+    assert run.process.returncode == 2
+    assert err.count("\n") == 1
+    assert f"{files}/absent: API keys cannot be read" in err
 
 
 def test_what_the_gateway_lacks_is_named(sleeping: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The file of the access log: moved away, grown large, on a full disk, sampled."""
 
 import json
+import os
 import time
 
 import pytest
@@ -42,7 +43,7 @@ def until(condition):
 
 
 def test_a_file_that_is_moved_away_is_begun_anew_and_no_line_is_lost(opened, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_LOOK_LINES", 1)
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.0)
     file = tmp_path / "access.jsonl"
     log = opened(file=str(file))
     log(call(1))
@@ -52,6 +53,47 @@ def test_a_file_that_is_moved_away_is_begun_anew_and_no_line_is_lost(opened, tmp
     assert until(lambda: file.exists() and numbers(file) == ["request-2"])
     assert numbers(tmp_path / "moved") == ["request-1"]
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_logrotate_makes_in_its_place_is_gone_on_with(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.0)
+    file = tmp_path / "access.jsonl"
+    log = opened(file=str(file))
+    log(call(1))
+    assert until(lambda: numbers(file) == ["request-1"])
+    file.rename(tmp_path / "access.jsonl.1")
+    file.touch(0o640)
+    log(call(2))
+    assert until(lambda: numbers(file) == ["request-2"])
+    file.write_bytes(b"")  # copytruncate
+    log(call(3))
+    assert until(lambda: numbers(file) == ["request-3"])
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("what", ["folder", "pipe", "no folder"])
+def test_what_is_no_file_any_more_loses_lines_that_are_counted_until_it_is_one_again(
+    opened, tmp_path, monkeypatch, caplog, what
+):
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.0)
+    file = tmp_path / "log" / "access.jsonl"
+    file.parent.mkdir()
+    log = opened(file=str(file))
+    log(call(1))
+    assert until(lambda: numbers(file) == ["request-1"])
+    file.parent.rename(tmp_path / "moved")
+    if what != "no folder":
+        file.parent.mkdir()
+        (file.mkdir if what == "folder" else lambda: os.mkfifo(file))()
+    log(call(2))
+    assert until(lambda: log.lost == 1)
+    assert caplog.text.count("access log: lines are lost") == 1
+    if what != "no folder":
+        (file.rmdir if what == "folder" else file.unlink)()
+    file.parent.mkdir(exist_ok=True)
+    log(call(3))
+    assert until(lambda: file.is_file() and numbers(file) == ["request-3"])
+    assert "is written again; 1 lines were lost so far" in caplog.text
 
 
 def test_a_file_that_is_large_enough_becomes_the_older_one(opened, tmp_path, monkeypatch):
@@ -121,5 +163,16 @@ def test_standard_output_is_for_a_container(opened, tmp_path):
 
 
 def test_a_file_that_cannot_be_opened_is_named(opened, tmp_path):
-    with pytest.raises(ConfigError, match=r"access_log\.file: .*no.such: No such file or directory"):
-        opened(file=str(tmp_path / "absent" / "no.such"))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    for path, why in (
+        (tmp_path / "absent" / "no.such", "No such file or directory"),
+        (tmp_path, "Is a directory"),
+        (pipe, "Not a file"),
+    ):
+        with pytest.raises(ConfigError, match=rf"access_log\.file: {path}: {why}; expected a file in a folder"):
+            opened(file=str(path))
+    os.close(reader)
+    with pytest.raises(ConfigError, match=rf"{pipe}: No such device or address"):
+        opened(file=str(pipe))

@@ -89,6 +89,21 @@ def test_a_file_that_is_no_settings_is_refused_by_its_name(tmp_path, content):
         read_policy_file(file, {})
 
 
+def test_files_are_named_from_the_current_folder_of_who_starts_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    section = {
+        "auth": {"api_keys": "keys", "jwt": {"issuer": "a", "audience": "b", "keys": "/etc/jwks"}},
+        "tls": {"certificate": "tls/crt", "key": "../key"},
+        "access_log": {"file": "log"},
+    }
+    policy = read_policy(section, {})
+    assert (policy.auth.api_keys, policy.auth.jwt.keys) == (f"{tmp_path}/keys", "/etc/jwks")
+    assert (policy.tls.certificate, policy.tls.client_ca) == (f"{tmp_path}/tls/crt", "")
+    assert policy.access_log.file == f"{tmp_path}/log"
+    for file in ("-", "off", ""):
+        assert read_policy({"access_log": {"file": file}}, {}).access_log.file == file
+
+
 KEYS = Auth(api_keys="keys")
 PAIR = Tls(certificate="c", key="k")
 
