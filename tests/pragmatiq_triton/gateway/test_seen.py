@@ -112,7 +112,7 @@ def test_a_line_tells_who_what_how_large_how_long_and_by_which_model(seen, log, 
         caller.score(RECORDS[:3], request_id=f"mine-{protocol}")
     # The client has read the model's config before, under the same id.
     line = until(lambda: lines(log, f"mine-{protocol}")[1:])[-1]
-    assert line["caller"] == "fraud-service"
+    assert (line["caller"], line["address"]) == ("fraud-service", "127.0.0.1")
     assert (line["protocol"], line["route"], line["status"], line["code"]) == (protocol, route, 200, "")
     assert (line["model"], line["records"]) == ("scoring", 3)
     assert re.fullmatch(r"[0-9a-f]{64}", line["model_hash"])
@@ -127,7 +127,7 @@ def test_refusals_and_strangers_are_told_with_a_code_and_records_never(seen, log
     canary = "MERCHANT THAT NOBODY MAY SEE"
     with client(seen, "grpc", key) as caller, pytest.raises(InvalidRecordError):
         caller.score_one({"events": [{"ts": 1, canary: canary}]}, request_id="refused-1")
-    connection = http.client.HTTPConnection(seen.http_url, timeout=20)
+    connection = http.client.HTTPConnection(seen.http_url, timeout=20, source_address=("127.0.0.2", 0))
     connection.request("GET", f"/v2/models/{canary.replace(' ', '%20')}", headers={"x-request-id": "stranger-1"})
     assert connection.getresponse().status == 401
     connection.close()
@@ -135,7 +135,7 @@ def test_refusals_and_strangers_are_told_with_a_code_and_records_never(seen, log
     assert (refused["status"], refused["code"]) == (400, "refused_record")
     [stranger] = until(lambda: lines(log, "stranger-1"))
     assert (stranger["status"], stranger["code"], stranger["caller"]) == (401, "unauthenticated", "")
-    assert stranger["route"] == "/v2/models/{model}"
+    assert (stranger["route"], stranger["address"]) == ("/v2/models/{model}", "127.0.0.2")
     assert canary not in log.read_text()
     assert key[1] not in log.read_text()
 
