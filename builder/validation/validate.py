@@ -16,7 +16,7 @@ from builder.raw.arrays import Int64, Mask, count_values, encode, rows_of_elemen
 from builder.raw.empty_fields import EmptyFields
 from builder.raw.event_labels import NO_EVENT, match_events, simultaneous, without_past
 from builder.raw.ids import UInt64
-from builder.raw.labels import LATE, LATE_LABEL, has_label_columns, label_files
+from builder.raw.labels import LATE, LATE_LABEL, NO_PART, has_label_columns, label_files
 from builder.raw.likeness import likeness
 from builder.raw.parts import find_table, read_table_at
 from builder.validation.gather import Gathered
@@ -167,6 +167,14 @@ def _check_labels(
     if contradicts.any():
         what = f"second row of a user_id and {table.time}, with another label; expected one of them"
         found.add(report.errors, path, what, *_counted(table, contradicts))
+    if table.parts is not None:
+        parts = np.where(table.parts == NO_PART, np.nan, table.parts).astype(np.float32)
+        _, divided = _repeats(code, table.at, parts, table.event_ids)
+        if divided.any():
+            what = (
+                f"second row of a user_id and {table.time}, in another part of the column split; expected one of them"
+            )
+            found.add(report.errors, path, what, *_counted(table, divided))
     if again.any():
         what = f"second row of a user_id and {table.time}; the row is skipped"
         found.add(report.warnings, path, what, *_counted(table, again))

@@ -175,6 +175,40 @@ def test_labels_that_are_said_twice_are_a_warning(folder: Folder) -> None:
     assert [finding.what for finding in report.warnings] == ["second row of a user_id and eval_ts; the row is skipped"]
 
 
+def test_parts_of_labels_are_checked(folder: Folder) -> None:
+    folder.types["split"] = pa.string()
+    folder["labels/churn"]["split"] = ["train", "validation", "test"]
+    report = folder.validate()
+    assert (report.errors, report.warnings) == ([], [])
+    folder["labels/churn"]["split"] = ["train", None, "Test"]
+    report = folder.validate()
+    (finding,) = report.errors
+    assert (finding.what, finding.count) == ("split is none of train, validation, calibration, test", 1)
+    assert [each.what for each in report.warnings] == ["split is null; the row is skipped"]
+
+
+def test_a_row_in_two_parts_is_an_error(folder: Folder) -> None:
+    folder.types["split"] = pa.string()
+    folder["labels/churn"].update(user_id=["a", "a", "b"], eval_ts=[2 * HOUR, 2 * HOUR, 6 * HOUR], label=[1, 1, 0])
+    folder["labels/churn"]["split"] = ["train", "test", "test"]
+    (finding,) = folder.validate().errors
+    assert (
+        finding.what == "second row of a user_id and eval_ts, in another part of the column split; expected one of them"
+    )
+
+
+def test_parts_in_some_files_of_labels_alone_are_an_error(folder: Folder) -> None:
+    folder.write()
+    file = folder.path / "labels" / "churn.parquet"
+    table = pq.read_table(file)
+    file.unlink()
+    file.mkdir()
+    pq.write_table(table, file / "a.parquet")
+    pq.write_table(table.append_column("split", pa.array(["train"] * len(table))), file / "b.parquet")
+    found = [finding.line() for finding in validate(folder.path).errors]
+    assert any("some of its files have the column split and some have not" in line for line in found), found
+
+
 def test_labels_of_nobody_here_are_an_error(folder: Folder) -> None:
     folder["labels/churn"]["user_id"] = ["x", "y", "z"]
     (finding,) = folder.validate().errors
