@@ -193,6 +193,8 @@ def _show_task(task: str, found: "TaskComparison", replicates: int) -> None:
         for run, differences in found.differences.items():
             line = f"{found.runs[0]}: {METRICS[name].label} {compared(differences[name], run)}"
             stdout.print(line, markup=False, soft_wrap=True)
+    for caution in found.cautions:
+        stderr.print(f"{task}: {caution}", markup=False, highlight=False, soft_wrap=True)
     if found.left_out_draws:
         stderr.print(f"{task}: {found.left_out_draws:,} draws lacked a class and were left out", soft_wrap=True)
 

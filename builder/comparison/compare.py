@@ -28,6 +28,7 @@ class TaskComparison(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, dict[str, Estimate]] = {}
     differences: dict[str, dict[str, Difference]] = {}
     left_out_draws: int = 0
+    cautions: list[str] = []
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,6 +156,11 @@ def _compared(
         metrics=found.estimates,
         differences=found.differences,
         left_out_draws=found.left_out,
+        cautions=[
+            f"The head of {name} was fitted to all rows after its evaluation; the numbers are of the head before."
+            for name, head in heads.items()
+            if head.final and name not in files
+        ],
     )
 
 

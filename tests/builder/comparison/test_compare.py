@@ -112,6 +112,19 @@ def test_too_few_users_of_a_class_are_a_reason(made_up):
     assert "lack a class" in (task.not_compared or "") or task.left_out_draws
 
 
+def test_a_head_that_was_fitted_to_all_rows_afterwards_is_told(made_up, may, tmp_path):
+    final = made_up("final", 2.0)
+    file = final / "heads" / "churn" / "head.json"
+    head = json.loads(file.read_text(encoding="utf-8"))
+    head["info"]["final"] = {"rows": {"rows": 400}}
+    file.write_text(json.dumps(head), encoding="utf-8")
+    found = compare([final, may], replicates=40)
+    (caution,) = found.tasks["churn"].cautions
+    assert caution.startswith("The head of final was fitted to all rows after its evaluation")
+    write_page(found, tmp_path / "page.html")
+    assert caution in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_runs_of_one_name_are_told_apart_by_their_paths(may, tmp_path):
     again = shutil.copytree(may, tmp_path / "copy" / "may")
     found = compare([may, again], replicates=40)
