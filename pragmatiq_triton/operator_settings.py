@@ -141,7 +141,12 @@ def _lay(models: dict[str, dict[str, Setting]], model: str, name: str, value: An
         raise ConfigError(f"{what}: belongs to the model; export it again to change it")
     if name not in known:
         raise ConfigError(f"{what}: no such setting; expected one of {_listed(known)}")
-    known[name] = Setting(_checked(name, known[name].value, value, what), source)
+    default = known[name].value
+    if value == "" and source == what:
+        expected = "a whole number" if default.isdecimal() else "a date" if name in ADDED_PARAMETERS else "a word"
+        rest = f", which leaves {default} ({known[name].source})" if default else ""
+        raise ConfigError(f"{what} is set but empty: expected {expected}; give it a value, or unset it{rest}")
+    known[name] = Setting(_checked(name, default, value, what), source)
 
 
 def _checked(name: str, default: str, value: Any, what: str) -> str:

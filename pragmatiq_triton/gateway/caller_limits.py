@@ -28,11 +28,37 @@ class CallerLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{name}: expected from 0 (no limit) to {MOST:,}, got {getattr(self, name):g}")
 
 
+class OwnLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one caller has instead of the default; fields that are not given are the default's, and 0 is no limit.
+
+    A ``burst`` belongs to its rate: where ``records_per_second`` is given alone, it is as many as in a second.
+    """
+
+    max_under_way: int | msgspec.UnsetType = msgspec.UNSET
+    records_per_second: float | msgspec.UnsetType = msgspec.UNSET
+    burst: float | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        self.over(CallerLimit())
+
+    def over(self, default: CallerLimit) -> CallerLimit:
+        """The whole limit; :class:`ValueError` where a number cannot be."""
+        own = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not msgspec.UNSET}
+        if "records_per_second" in own:
+            own.setdefault("burst", 0.0)
+        return msgspec.structs.replace(default, **own)
+
+
 class CallerLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``default`` is everybody's limit, ``callers`` those of callers by name."""
+    """``default`` is everybody's limit, ``callers`` what callers have instead, by name."""
 
     default: CallerLimit = CallerLimit()
-    callers: dict[str, CallerLimit] = {}
+    callers: dict[str, OwnLimit] = {}
+
+    def of(self, caller: str) -> CallerLimit:
+        """The limit that holds for ``caller``."""
+        own = self.callers.get(caller)
+        return self.default if own is None else own.over(self.default)
 
 
 @dataclass(slots=True)
@@ -87,7 +113,7 @@ class CallerAccounts:
         if account is None:
             if len(self._accounts) >= self._MOST:
                 self._accounts = {name: each for name, each in self._accounts.items() if each.under_way}
-            limit = self._limits.callers.get(caller, self._limits.default)
+            limit = self._limits.of(caller)
             burst = max(limit.burst or limit.records_per_second, 1.0)
             account = self._accounts[caller] = _Account(limit, 0, burst, monotonic())
         return account

@@ -26,6 +26,11 @@ PREFIX = "PRAGMATIQ_GATEWAY_"
 _OF_SERVICES = re.compile(r"SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?")
 
 
+_EXPECTED: dict[Any, str] = {
+    bool: "1 or 0", int: "a whole number", float: "a number", str: "a word", tuple[str, ...]: "words between commas"
+}  # fmt: skip
+
+
 class GatewayPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All that an operator decides; each part says what it holds."""
 
@@ -118,6 +123,9 @@ def _variable(path: tuple[str, ...]) -> str:
 
 
 def _parse(name: str, word: str, kind: Any) -> Any:
+    if not word.strip():
+        # Taken as a word it would take what the file says away: its keys, for example.
+        raise ConfigError(f"{name} is set but empty: expected {_EXPECTED[kind]}; give it a value, or unset it")
     if kind is bool:
         if word not in ("0", "1"):
             raise ConfigError(f"{name}: expected 1 or 0, got {word!r}")
@@ -126,8 +134,8 @@ def _parse(name: str, word: str, kind: Any) -> Any:
         return [each.strip() for each in word.split(",") if each.strip()]
     try:
         return msgspec.convert(word, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {_words(error)}") from None
+    except msgspec.ValidationError:
+        raise ConfigError(f"{name}: expected {_EXPECTED[kind]}, got {word!r}") from None
 
 
 def _lay(into: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

@@ -72,7 +72,15 @@ def test_the_variable_wins_over_the_file_and_the_file_over_the_repository(models
         ({}, {"PRAGMATIQ_TEXT_EMBEDDER_DEVICE": "cuda:x"}, "DEVICE: expected cpu, cuda"),
         ({"scorer": 3}, {}, "scorer: expected settings by name, got int"),
         ({}, {"PRAGMATIQ_SCORER_THREAD": "1"}, "PRAGMATIQ_SCORER_THREAD: no such setting"),
-        ({}, {"PRAGMATIQ_SCORER_THREADS": ""}, "PRAGMATIQ_SCORER_THREADS: expected a whole number"),
+        ({}, {"PRAGMATIQ_SCORER_THREADS": "x"}, "PRAGMATIQ_SCORER_THREADS: expected a whole number .*got 'x'"),
+        (
+            {},
+            {"PRAGMATIQ_SCORER_EVENT_CACHE_BYTES": ""},
+            "^PRAGMATIQ_SCORER_EVENT_CACHE_BYTES is set but empty: expected a whole number; give it a value, "
+            r"or unset it, which leaves 268435456 \(repository\)$",
+        ),
+        ({}, {"PRAGMATIQ_TOKENIZER_LATEST_TIME": ""}, "LATEST_TIME is set but empty: expected a date; .* unset it$"),
+        ({"scorer": {"threads": ""}}, {}, "s.yaml: scorer.threads: expected a whole number of at least 0, got ''"),
         ({}, {"PRAGMATIQ_SCORRER_THREADS": "1"}, "PRAGMATIQ_SCORRER_THREADS: no model of that name"),
     ],
 )

@@ -5,14 +5,15 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 
 from pragmatiq_triton.gateway import caller_limits
 from pragmatiq_triton.gateway.auth.api_keys import add_key
 from pragmatiq_triton.gateway.auth.settings import Auth
-from pragmatiq_triton.gateway.caller_limits import CallerAccounts, CallerLimit, CallerLimits
+from pragmatiq_triton.gateway.caller_limits import CallerAccounts, CallerLimit, CallerLimits, OwnLimit
 from pragmatiq_triton.gateway.errors import BusyError
-from pragmatiq_triton.gateway.policy import GatewayPolicy
+from pragmatiq_triton.gateway.policy import GatewayPolicy, read_policy
 from tests.conftest import RECORDS
 
 
@@ -24,7 +25,7 @@ def clock(monkeypatch):
 
 
 def test_requests_under_way_are_bounded_by_caller(clock):
-    accounts = CallerAccounts(CallerLimits(CallerLimit(max_under_way=2), {"big": CallerLimit(max_under_way=3)}))
+    accounts = CallerAccounts(CallerLimits(CallerLimit(max_under_way=2), {"big": OwnLimit(max_under_way=3)}))
     for caller, most in (("a", 2), ("b", 2), ("big", 3)):
         for _ in range(most):
             accounts.enter(caller, 1)
@@ -32,6 +33,32 @@ def test_requests_under_way_are_bounded_by_caller(clock):
             accounts.enter(caller, 1)
     accounts.leave("a")
     accounts.enter("a", 1)
+
+
+@pytest.mark.parametrize(
+    ("own", "whole"),
+    [
+        ({}, (4, 10.0, 20.0)),
+        ({"max_under_way": 9}, (9, 10.0, 20.0)),
+        ({"max_under_way": 0}, (0, 10.0, 20.0)),
+        ({"burst": 50}, (4, 10.0, 50.0)),
+        ({"records_per_second": 500}, (4, 500.0, 0.0)),
+        ({"records_per_second": 500, "burst": 1000}, (4, 500.0, 1000.0)),
+        ({"records_per_second": 0}, (4, 0.0, 0.0)),
+    ],
+)
+def test_what_a_caller_is_not_given_of_its_own_is_the_defaults(own, whole):
+    section = {"default": {"max_under_way": 4, "records_per_second": 10, "burst": 20}, "callers": {"a": own}}
+    told = msgspec.json.encode(read_policy({"callers": section}, {"PRAGMATIQ_GATEWAY_LIMITS_MAX_RECORDS": "5"}))
+    limits = msgspec.json.decode(told, type=GatewayPolicy).callers
+    assert msgspec.structs.astuple(limits.of("a")) == whole
+    assert msgspec.structs.astuple(limits.of("b")) == (4, 10.0, 20.0)
+
+
+def test_a_default_of_the_environment_is_inherited_too():
+    section = {"callers": {"callers": {"a": {"records_per_second": 500}}}}
+    limits = read_policy(section, {"PRAGMATIQ_GATEWAY_CALLERS_DEFAULT_MAX_UNDER_WAY": "3"}).callers
+    assert msgspec.structs.astuple(limits.of("a")) == (3, 500.0, 0.0)
 
 
 def test_records_a_second_are_bounded_and_the_wait_is_told(clock):
@@ -73,7 +100,7 @@ def test_callers_without_anything_under_way_are_forgotten_once_there_are_many(cl
 def test_who_brings_too_much_is_told_to_come_back_and_the_others_are_not(start_gateway, tmp_path):
     keys = tmp_path / "keys.yaml"
     greedy, modest = add_key(keys, "greedy"), add_key(keys, "modest")
-    limits = CallerLimits(callers={"greedy": CallerLimit(records_per_second=0.5, burst=2)})
+    limits = CallerLimits(callers={"greedy": OwnLimit(records_per_second=0.5, burst=2)})
     gateway = start_gateway(GatewayPolicy(auth=Auth(api_keys=str(keys)), callers=limits))
 
     def score(key):

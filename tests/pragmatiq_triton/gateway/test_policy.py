@@ -70,7 +70,26 @@ def test_the_environment_wins_over_the_file(tmp_path):
             {"PRAGMATIQ_GATEWAY_LIMITS_MAX_BODY": "1"},
             "MAX_BODY: no such setting; expected one of .*MAX_BODY_BYTES",
         ),
-        (None, {"PRAGMATIQ_GATEWAY_LIMITS_MAX_RECORDS": "many"}, "LIMITS_MAX_RECORDS: Expected int, got str"),
+        (
+            None,
+            {"PRAGMATIQ_GATEWAY_LIMITS_MAX_RECORDS": "many"},
+            "MAX_RECORDS: expected a whole number, got 'many'",
+        ),
+        (None, {"PRAGMATIQ_GATEWAY_LIMITS_BODY_SECONDS": "1s"}, "BODY_SECONDS: expected a number, got '1s'"),
+        *[
+            (
+                None,
+                {f"PRAGMATIQ_GATEWAY_{name}": empty},
+                f"{name} is set but empty: expected {what}; give ",
+            )
+            for name, empty, what in (
+                ("LIMITS_MAX_RECORDS", "", "a whole number"),
+                ("TRACES_SAMPLE", " ", "a number"),
+                ("AUTH_ALLOW_ANONYMOUS", "", "1 or 0"),
+                ("AUTH_API_KEYS", "", "a word"),
+                ("AUTH_CERTIFICATES", "", "words between commas"),
+            )
+        ],
         (None, {"PRAGMATIQ_GATEWAY_LIMITS_MAX_RECORDS": "-1"}, "max_records: expected more than 0 .* got -1"),
         (None, {"PRAGMATIQ_GATEWAY_AUTH_ALLOW_ANONYMOUS": "yes"}, "ALLOW_ANONYMOUS: expected 1 or 0, got 'yes'"),
         (None, {"PRAGMATIQ_GATEWAY_AUTH_JWT_ISSUER": "x"}, "missing required field audience"),
