@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from pragmatiq_triton.embedded.log import end_of
 from pragmatiq_triton.errors import ServerError
 from pragmatiq_triton.keeper.remains import claim, remove
 
@@ -58,6 +59,15 @@ class Keeper:
         """Let go of ``output``: the server and its models' processes alone hold it now."""
         with suppress(OSError):
             os.close(self.output)
+
+    def check(self) -> None:
+        """:class:`ServerError` where it has ended, which it does of itself only after its owner."""
+        if (code := self._process.poll()) is not None:
+            raise ServerError(
+                f"the server's keeper (pid {self._process.pid}) ended with {end_of(code)}, and without it Triton and "
+                "the gateway can write no log: serve the repository anew; where nobody killed it, the kernel's log "
+                "(dmesg) says whether that was for memory"
+            )
 
     def finish(self) -> str:
         """Have what is left of the server killed and removed; its last lines."""

@@ -222,18 +222,27 @@ class TritonServer:
         return by_itself
 
     def poll(self) -> int | None:
-        """The exit code of a server that has ended (negative: the signal), before :meth:`wait` clears up behind it."""
+        """The exit code of a server that has ended (negative: the signal), before :meth:`wait` clears up behind it.
+
+        :class:`ServerError` where its keeper has ended.
+        """
+        # First: a server that finds no reader of its log ends with it.
+        self._running().keeper.check()
         return self._running().process.poll()
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Block until the server ends by itself or by a signal; its exit code (negative: the signal).
 
-        None where it still runs after ``timeout`` seconds.
+        None where it still runs after ``timeout`` seconds. :class:`ServerError` where its keeper has ended, which takes
+        the server along: its exit code then says nothing.
         """
-        try:
-            code = self._running().process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return None
+        give_up = None if timeout is None else time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if give_up is not None and time.monotonic() >= give_up:
+                return None
+            left = _POLL_SECONDS if give_up is None else min(_POLL_SECONDS, max(give_up - time.monotonic(), 0))
+            with suppress(subprocess.TimeoutExpired):
+                self._running().process.wait(left)
         self.last_words = "\n".join(self._clear().rstrip().splitlines()[-_LAST_WORDS:])
         return code
 
@@ -307,7 +316,11 @@ class TritonServer:
         deadline = time.monotonic() + self._startup_timeout
         while not self._ready():
             make_regions_private(self._id)
-            if (code := process.poll()) is not None:
+            try:
+                code = self.poll()
+            except ServerError as error:
+                return f"cannot go on: {error}"
+            if code is not None:
                 return f"ended with {end_of(code)}"
             if stopping():
                 return "was told to stop before it was ready"

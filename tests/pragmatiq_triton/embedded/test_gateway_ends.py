@@ -109,6 +109,20 @@ def test_the_gateways_end_is_told(sleeping: Path) -> None:
     run.nothing_is_left()
 
 
+def test_the_keepers_end_is_told_and_not_blamed_on_triton(sleeping: Path) -> None:
+    with serving(sleeping, options=HAND_MADE) as run:
+        run.ready()
+        [keeper] = [
+            pid for pid in tree(run.process.pid) if "pragmatiq-keeper" in Path(f"/proc/{pid}/cmdline").read_text()
+        ]
+        os.kill(keeper, signal.SIGKILL)
+        told = f"the server's keeper (pid {keeper}) ended with SIGKILL (signal 9), and without it"
+        assert told in told_at_once(run)
+        assert "Triton ended" not in run.end()
+    assert run.process.returncode == 6
+    run.nothing_is_left()
+
+
 def test_tritons_end_is_told_and_its_callers_are_answered(
     sleeping: Path, threads: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
