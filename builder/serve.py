@@ -14,6 +14,7 @@ from pragmatiq_triton.errors import ServerError
 from pragmatiq_triton.exposure import require_direct_exposure
 from pragmatiq_triton.gateway.policy import describe_callers, read_policy
 from pragmatiq_triton.gateway.seen.settings import OFF
+from pragmatiq_triton.model_folders import passed_over
 from pragmatiq_triton.operator_settings import (
     GATEWAY_SECTION,
     changed,
@@ -63,7 +64,8 @@ class Serving:
         self._access_log = OFF
         parts = read_settings_file(settings_file)
         of_models = read_model_settings(repository, parts, os.environ, str(settings_file))
-        self._of_operator = [*lines(of_models), *unread_variables(of_models, os.environ)]
+        others = [f"passed over in the repository: {name}" for name in passed_over(repository)]
+        self._of_operator = [*others, *lines(of_models), *unread_variables(of_models, os.environ)]
         if gateway:
             file = str(folder / f"access-{http_port}.jsonl") if folder else OFF
             section = parts.get(GATEWAY_SECTION)

@@ -5,12 +5,22 @@ from pathlib import Path
 
 from pragmatiq_triton.errors import ArtifactError
 
+LOST_AND_FOUND = "lost+found"
+"""What mkfs puts into the root of an ext4 volume, and root alone may read: no model, and no reason to refuse one."""
+
+
+def passed_over(repository: Path) -> list[str]:
+    """Folders of ``repository`` that are known to be no models; they are not served."""
+    return [LOST_AND_FOUND] if (repository / LOST_AND_FOUND).is_dir() else []
+
 
 def model_names(repository: Path) -> list[str]:
     """Names of the models in ``repository``, sorted; :class:`ArtifactError` where it is no model repository."""
     if not repository.is_dir():
         raise ArtifactError(f"no model repository at {repository}: the folder does not exist")
-    folders = sorted(path for path in repository.iterdir() if path.is_dir() and not path.name.startswith("."))
+    others = passed_over(repository)
+    found = (path for path in repository.iterdir() if path.name not in others and not path.name.startswith("."))
+    folders = sorted(path for path in found if path.is_dir())
     if not folders:
         raise ArtifactError(f"{repository} holds no models: expected one folder per model, each with a config.pbtxt")
     for folder in folders:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.model_config import INSTANCES, ConfigFacts, config_facts
+from pragmatiq_triton.model_folders import passed_over
 
 VIEW = "repository"
 CONFIG = "config.pbtxt"
@@ -18,20 +19,24 @@ _COUNT = re.compile(r"(instance_group\s*:?\s*\[?\s*\{[^{}]*?\bcount\s*:\s*)\d+")
 def view_of(repository: Path, folder: Path, settings: Mapping[str, Mapping[str, str]]) -> Path:
     """What Triton is given: ``repository`` itself, or a view of it in ``folder``.
 
-    A view is needed where ``settings`` (by model and name) change something, or where Triton cannot use the path.
+    A view is needed where ``settings`` (by model and name) change something, where Triton cannot use the path, and
+    where a folder is no model (:func:`~pragmatiq_triton.model_folders.passed_over`), which Triton would take for one.
     Nothing of the repository is written.
 
     Raises:
         ConfigError: a setting cannot be laid over a config.
     """
-    if not settings and not UNSAFE.search(str(repository)):
+    others = passed_over(repository)
+    if not settings and not others and not UNSAFE.search(str(repository)):
         return repository
     view = folder / VIEW
-    if not settings:
+    if not settings and not others:
         view.symlink_to(repository, target_is_directory=True)
         return view
     view.mkdir(mode=0o700)
     for entry in sorted(repository.iterdir()):
+        if entry.name in others:
+            continue
         if entry.name in settings:
             _lay_model(entry, view / entry.name, settings[entry.name])
         else:

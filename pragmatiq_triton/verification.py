@@ -13,10 +13,14 @@ from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.listing import listed
 from pragmatiq_triton.manifest import FILE, Manifest, read_manifest
 from pragmatiq_triton.model_config import config_facts
+from pragmatiq_triton.model_folders import passed_over
+from pragmatiq_triton.repository_view import CONFIG
 
 _CHUNK = 1 << 20
 _SAY_SECONDS = 5.0
 _NAMED = 10
+_VERSION = "1"
+_COMPILED = "__pycache__"
 
 
 class Verified(NamedTuple):
@@ -68,7 +72,7 @@ def verify(
     changed = [name for name in present if found[name] != manifest.files[name]]
     problems = {
         "changed": changed,
-        "missing": [name for name in manifest.files if name not in found],
+        "missing": [*(name for name in manifest.files if name not in found), *_missing_folders(repository, manifest)],
         "not listed": list(_others(repository, manifest)),
     }
     if any(problems.values()):
@@ -116,13 +120,43 @@ def _hint(repository: Path, manifest: Manifest, changed: list[str]) -> str:
 
 
 def _others(repository: Path, manifest: Manifest) -> Iterator[str]:
-    """Files that the manifest does not list, but for itself and what Python compiles beside a model's code."""
+    """What the manifest does not list: files, and with a slash behind them folders in which there is nothing.
+
+    Not the manifest itself, a volume's `lost+found`, and what Python compiles beside a model's code; elsewhere
+    `__pycache__` is a folder like any other, which Triton would take for a model or a version.
+    """
     written = {FILE, *manifest.files}
-    for folder, subfolders, files in os.walk(repository):
+    expected = {f"{model}/{_VERSION}" for model in _models(manifest)} | {
+        str(folder) for name in manifest.files for folder in Path(name).parents
+    }
+
+    def refuse(error: OSError) -> None:
+        raise ArtifactError(f"{error.filename}: cannot be read: {error.strerror}") from error
+
+    for folder, subfolders, files in os.walk(repository, onerror=refuse):
         inside = Path(folder).relative_to(repository)
-        subfolders[:] = sorted(name for name in subfolders if name != "__pycache__")
+        subfolders.sort()
+        if folder == str(repository):
+            subfolders[:] = [name for name in subfolders if name not in passed_over(repository)]
         links = [name for name in subfolders if Path(folder, name).is_symlink()]
+        is_compiled = inside.name == _COMPILED and str(inside.parent) in expected and len(inside.parts) > 2
         for name in sorted([*files, *links]):
             path = str(inside / name)
+            if is_compiled and name.endswith(".pyc"):
+                continue
             if path not in written and not any(other.startswith(f"{path}/") for other in written):
                 yield path
+        if not subfolders and not files and not is_compiled and str(inside) not in expected:
+            yield f"{inside}/"
+
+
+def _models(manifest: Manifest) -> list[str]:
+    """The models whose configs the manifest lists."""
+    return [
+        str(Path(name).parent) for name in manifest.files if Path(name).name == CONFIG and len(Path(name).parts) == 2
+    ]
+
+
+def _missing_folders(repository: Path, manifest: Manifest) -> list[str]:
+    """Version folders that are not there: of an ensemble it is empty, and stores of objects lose empty folders."""
+    return [f"{model}/{_VERSION}/" for model in _models(manifest) if not (repository / model / _VERSION).is_dir()]

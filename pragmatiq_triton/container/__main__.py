@@ -30,7 +30,7 @@ from pragmatiq_triton.exposure import require_direct_exposure
 from pragmatiq_triton.fingerprints import secret
 from pragmatiq_triton.gateway.identity import read_identity
 from pragmatiq_triton.keeper.remains import claim, new_server_id, remove, remove_of_dead_servers
-from pragmatiq_triton.model_folders import model_names
+from pragmatiq_triton.model_folders import model_names, passed_over
 from pragmatiq_triton.operator_settings import (
     SETTINGS_VARIABLE,
     changed,
@@ -63,6 +63,8 @@ def serve(extra: Sequence[str]) -> None:
     file = os.environ.get(SETTINGS_VARIABLE)
     parts = read_settings_file(Path(file) if file else None)
     of_models = read_model_settings(settings.repository, parts, os.environ, file or SETTINGS_VARIABLE)
+    for name in passed_over(settings.repository):
+        _say(f"passed over in the repository: {name}")
     for line in [*lines(of_models), *unread_variables(of_models, os.environ)]:
         _say(line)
     secret(cache_folder())

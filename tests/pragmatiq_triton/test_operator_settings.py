@@ -142,6 +142,17 @@ def test_a_view_has_the_settings_and_links_to_all_else(models, tmp_path):
     assert {path: path.read_bytes() for path in models.rglob("*") if path.is_file()} == before
 
 
+def test_what_is_no_model_is_not_in_the_view(models, tmp_path):
+    folder = tmp_path / "server"
+    folder.mkdir()
+    (models / "lost+found").mkdir()
+    view = view_of(models, folder, {})
+    assert sorted(each.name for each in view.iterdir()) == [
+        "manifest.json", "scorer", "scorer_loan", "scoring", "text_embedder", "tokenizer"
+    ]  # fmt: skip
+    assert all(each.is_symlink() for each in view.iterdir())
+
+
 @pytest.mark.parametrize("name", ["with space", "ümlaut", "$HOME", "a'b", "(1)", "a;b"])
 def test_a_repository_whose_path_a_shell_reads_otherwise_is_linked(name, tmp_path):
     repository, folder = tmp_path / name, tmp_path / "server"

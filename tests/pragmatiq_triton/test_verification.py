@@ -1,12 +1,15 @@
 """A repository that is not what its manifest says is not served, and is told by the names of its files."""
 
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from pragmatiq_triton.errors import ArtifactError
+from pragmatiq_triton.model_folders import model_names
 from pragmatiq_triton.verification import verify
 
 SKIP = "--skip-verification"
@@ -61,6 +64,57 @@ def test_what_python_compiles_is_not_foreign(copy):
     compiled.mkdir(exist_ok=True)
     (compiled / "model.cpython-311.pyc").write_bytes(b"")
     assert verify(copy, SKIP)
+
+
+@pytest.mark.parametrize(
+    ("made", "named"),
+    [
+        ("scorer/2/", "not listed: scorer/2/."),
+        ("scoring/2/", "not listed: scoring/2/."),
+        ("scorer/1/__pycache__/inner/", "not listed: scorer/1/__pycache__/inner/."),
+        ("new/", "not listed: new/."),
+        ("__pycache__/config.pbtxt", "not listed: __pycache__/config.pbtxt."),
+        ("scorer/__pycache__/model.cpython-311.pyc", "not listed: scorer/__pycache__/model.cpython-311.pyc."),
+        ("scorer/2/__pycache__/model.cpython-311.pyc", "not listed: scorer/2/__pycache__/model.cpython-311.pyc."),
+        ("scorer/1/__pycache__/model.py", "not listed: scorer/1/__pycache__/model.py."),
+        ("scorer/lost+found/", "not listed: scorer/lost+found/."),
+    ],
+)
+def test_what_triton_would_take_for_a_version_or_a_model_is_named(copy, made, named):
+    path = copy / made
+    if made.endswith("/"):
+        path.mkdir(parents=True)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    with pytest.raises(ArtifactError, match=re.escape(named)):
+        verify(copy, SKIP)
+
+
+def test_the_empty_folder_of_an_ensemble_has_to_be_there(copy):
+    (copy / "scoring" / "1").rmdir()
+    with pytest.raises(ArtifactError, match=r"missing: scoring/1/\."):
+        verify(copy, SKIP)
+
+
+def test_the_lost_and_found_of_a_volume_is_passed_over(copy):
+    (copy / "lost+found").mkdir(mode=0o700)
+    (copy / "lost+found" / "#12").write_bytes(b"")
+    assert verify(copy, SKIP)
+    assert "lost+found" not in model_names(copy)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(copy, monkeypatch):
+    opened = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "1" and Path(path).parent.name == "scorer":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ArtifactError, match=r"scorer/1: cannot be read: Permission denied"):
+        verify(copy, SKIP)
 
 
 def test_settings_in_a_config_are_refused_and_where_they_belong_is_told(copy):

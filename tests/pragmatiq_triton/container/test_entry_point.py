@@ -127,6 +127,16 @@ def test_calls_that_are_given_up_are_told(sleeping: Path, threads: ThreadPoolExe
     assert run.lines[-1] == "error: calls under way were given up after 1 s\n"
 
 
+def test_a_volumes_lost_and_found_is_passed_over(sleeping: Path) -> None:
+    (sleeping / "lost+found").mkdir()
+    with running(sleeping) as run:
+        run.until_ready()
+        assert over_http(run.http, sleep=0)[0] == 200
+        run.process.send_signal(signal.SIGTERM)
+        assert run.end() == 0, run.lines
+    assert "passed over in the repository: lost+found\n" in run.lines
+
+
 def test_a_dead_models_process_is_named_and_ends_it(sleeping: Path) -> None:
     with running(sleeping) as run:
         run.until_ready()
