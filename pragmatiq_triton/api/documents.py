@@ -149,7 +149,18 @@ def _schemas() -> dict[str, Any]:
         "ScoreRequest": {"oneOf": [one, several]},
         "OneAnswer": _object({**told, **answer}, optional=("embedding",)),
         "ManyAnswers": _object({**told, "answers": {"type": "array", "items": single}}),
-        "Error": _object({"request_id": text, "error": error}),
+        "Error": _object(
+            {
+                "request_id": text,
+                "error": error,
+                "answers": {
+                    "type": "array",
+                    "items": _object({"error": error}),
+                    "description": "Of several records, none of which has an answer: each one's error.",
+                },
+            },
+            optional=("answers",),
+        ),
         "Model": _object(model),
     }
 

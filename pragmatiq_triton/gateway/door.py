@@ -1,9 +1,11 @@
 """What every protocol's handlers work with, and what they do before and after a request is read."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import NamedTuple
 
 from pragmatiq_triton.gateway.auth import Authentication
 from pragmatiq_triton.gateway.auth.settings import Auth
@@ -19,6 +21,13 @@ from pragmatiq_triton.gateway.scoring import Scoring
 from pragmatiq_triton.gateway.statistics import Statistics
 
 logger = logging.getLogger(__name__)
+
+
+class Deadline(NamedTuple):
+    """A ``moment`` on the monotonic clock, ``seconds`` after a call began."""
+
+    moment: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -66,23 +75,43 @@ class Door:
     async def score(
         self, call: Call, ensemble: Ensemble, documents: Sequence[bytes], outputs: Sequence[str], timeout: float | None
     ) -> InferenceAnswer:
-        """The answer of the models to one request; ``timeout`` is the caller's, in seconds."""
+        """The answer of the models to a call that is one request; ``timeout`` is the caller's, in seconds."""
+        with self.counted(call, len(documents)):
+            return await self.ask(call, ensemble, documents, outputs, self.deadline(timeout))
+
+    def deadline(self, timeout: float | None) -> Deadline:
+        """By when a call that begins now has to be answered; ``timeout`` is the caller's, in seconds."""
         seconds = self.limits.request_seconds if timeout is None else min(timeout, self.limits.request_seconds)
+        return Deadline(monotonic() + seconds, seconds)
+
+    @contextmanager
+    def counted(self, call: Call, n_records: int) -> Iterator[None]:
+        """Count a call of ``n_records`` against its caller's limits until it is over.
+
+        :class:`BusyError` where it is too much for this caller now.
+        """
+        call.records = n_records
+        self.accounts.enter(call.caller, n_records)
+        try:
+            yield
+        finally:
+            self.accounts.leave(call.caller)
+
+    async def ask(
+        self, call: Call, ensemble: Ensemble, documents: Sequence[bytes], outputs: Sequence[str], deadline: Deadline
+    ) -> InferenceAnswer:
+        """The answer of the models to one request of a call that is :meth:`counted`."""
         request = InferenceRequest(
             ensemble=ensemble,
             documents=documents,
             outputs=outputs_of_models(outputs, ensemble),
             request_id=call.request_id,
-            deadline=monotonic() + seconds,
+            deadline=deadline.moment,
+            seconds=deadline.seconds,
             caller=call.caller,
         )
         call.model = ensemble.name
-        call.records += len(documents)
-        self.accounts.enter(call.caller, len(documents))
-        try:
-            answer = await self.scoring.score(request)
-        finally:
-            self.accounts.leave(call.caller)
+        answer = await self.scoring.score(request)
         call.queue_seconds = max(call.queue_seconds, answer.queue_seconds)
         call.model_seconds = max(call.model_seconds, answer.model_seconds)
         call.stages += answer.stages

@@ -13,17 +13,15 @@
     - :class:`ModelError`: a fault of ours
 """
 
-from typing import ClassVar
-
 from pragmatiq_triton.errors import PragmatiqError
 
 
 class RequestError(PragmatiqError):
     """A request without scores; its message is for the caller and holds nothing of the machine."""
 
-    status: ClassVar[int] = 500
-    grpc_status: ClassVar[str] = "INTERNAL"
-    code: ClassVar[str] = "internal"
+    status: int = 500
+    grpc_status: str = "INTERNAL"
+    code: str = "internal"
     retry_after: float | None = None
 
 

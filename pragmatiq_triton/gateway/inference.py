@@ -14,7 +14,7 @@ class InferenceRequest:
     """Records, each a JSON document in UTF-8, for one ensemble.
 
     ``request_id`` is the caller's, or ours. ``deadline`` is the moment (``time.monotonic()``) after which nobody waits
-    for the answer. ``caller`` is the name that limits and log know the caller by.
+    for the answer, ``seconds`` after its call began. ``caller`` is the name that limits and log know the caller by.
     """
 
     ensemble: Ensemble
@@ -22,6 +22,7 @@ class InferenceRequest:
     outputs: tuple[str, ...]
     request_id: str
     deadline: float
+    seconds: float
     caller: str = "anonymous"
     started: float = field(default_factory=monotonic)
 

@@ -82,7 +82,7 @@ class Scoring:
             outputs, stages = await self._ask(request, over)
             seconds = monotonic() - began
         except TimeoutError:
-            raise DeadlineError(f"no answer within {request.deadline - request.started:.3g} s") from None
+            raise DeadlineError(f"no answer within {request.seconds:.3g} s") from None
         return InferenceAnswer(request, outputs, began - request.started, seconds, stages)
 
     def _leave(self, began: float) -> None:

@@ -16,9 +16,9 @@ from pragmatiq_triton.boards import GIVEN_UP, STAGE_TIMES
 from pragmatiq_triton.errors import ServerError
 from pragmatiq_triton.gateway.admission import Admission
 from pragmatiq_triton.gateway.auth import make_authentication
+from pragmatiq_triton.gateway.call import Call
 from pragmatiq_triton.gateway.caller_limits import CallerAccounts
 from pragmatiq_triton.gateway.door import Door
-from pragmatiq_triton.gateway.errors import RequestError
 from pragmatiq_triton.gateway.health import Health
 from pragmatiq_triton.gateway.identity import read_identity
 from pragmatiq_triton.gateway.limits import Limits
@@ -52,7 +52,7 @@ class _Service(uvicorn.Server):
         host: str,
         port: int,
         limits: Limits,
-        refused: Callable[[RequestError], None],
+        refused: Callable[[Call], None],
         certificates: Certificates | None = None,
         looks: Sequence[Callable[[], None]] = (),
     ) -> None:
@@ -119,9 +119,12 @@ async def run(settings: GatewaySettings) -> None:
         looks.append(pair.look)
     seen.metrics.tell_unreadable(unreadable)
     door = Door(identity, scoring, health, limits, authentication, accounts, watchers=seen.watchers)
-    http = _Service(
-        make_app(door), settings.host, settings.http_port, limits, seen.metrics.refused, certificates, looks
-    )
+
+    def refused(call: Call) -> None:
+        seen.metrics.refused(call)
+        door.ended(call)
+
+    http = _Service(make_app(door), settings.host, settings.http_port, limits, refused, certificates, looks)
     # In plain text, without keys: orchestrators and Prometheus ask here, and nothing of customers is told.
     metrics_host = settings.metrics_host or settings.host
     page = make_metrics_app(settings.triton.metrics, door, seen.metrics)

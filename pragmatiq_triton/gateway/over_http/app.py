@@ -194,15 +194,10 @@ def _ensemble(door: Door, scope: Scope) -> Any:
     return door.ensemble(parameters["model"], parameters.get("version", ""))
 
 
-def kserve_error(error: RequestError, call: Call) -> bytes:
-    """An error as KServe has it."""
-    return _encode({"error": str(error)})
-
-
 def make_app(door: Door) -> Router:
     """The ASGI application."""
 
-    def route(path: str, method: str, handler: Handler, error_body: ErrorBody = kserve_error) -> Route:
+    def route(path: str, method: str, handler: Handler, error_body: ErrorBody = kserve.error_body) -> Route:
         asks_who = not path.startswith("/v2/health/")  # whoever restarts a server need not be a caller
         return Route(path, Endpoint(door, path, method, handler, error_body, asks_who=asks_who))
 
@@ -225,4 +220,4 @@ def make_app(door: Door) -> Router:
     routes += [route("/v2/health/ready", "GET", _ready), route("/v2", "GET", _server)]
 
     # A Router alone: Starlette's middlewares would answer errors that an Endpoint does not let through.
-    return Router(routes, redirect_slashes=False, default=Endpoint(door, "", "", _unknown, kserve_error))
+    return Router(routes, redirect_slashes=False, default=Endpoint(door, "", "", _unknown, kserve.error_body))

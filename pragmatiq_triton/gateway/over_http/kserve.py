@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pragmatiq_triton.gateway.bounded import bounded_list, elements
-from pragmatiq_triton.gateway.errors import MalformedError
+from pragmatiq_triton.gateway.call import Call
+from pragmatiq_triton.gateway.errors import MalformedError, RequestError
 from pragmatiq_triton.gateway.identity import MOST_USERS
 from pragmatiq_triton.gateway.inference import InferenceAnswer
 from pragmatiq_triton.gateway.outputs import OUTPUTS, check_outputs, output_tensors
@@ -185,6 +186,11 @@ def _timeout(value: msgspec.Raw) -> int | None:
     except msgspec.DecodeError:
         raise MalformedError("parameters: timeout: expected microseconds as a whole number") from None
     return found if found > 0 else None
+
+
+def error_body(error: RequestError, call: Call) -> bytes:
+    """An error as KServe has it."""
+    return _encode({"error": str(error)})
 
 
 def _short(error: Exception) -> str:

@@ -14,6 +14,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from pragmatiq_triton.gateway.call import Call, request_id
 from pragmatiq_triton.gateway.errors import (
     MalformedError,
     RequestError,
@@ -23,8 +24,11 @@ from pragmatiq_triton.gateway.errors import (
     WrongMethodError,
 )
 from pragmatiq_triton.gateway.limits import Limits
+from pragmatiq_triton.gateway.over_http import kserve, rest
 from pragmatiq_triton.gateway.tls import names_of
 
+UNREAD = "unread"
+"""The route of calls that ended before their request was whole."""
 _MOST_HEADERS = 100
 _OF_UPGRADE = (b"upgrade", b"connection", b"http2-settings")
 _FREE_PIECES = 1024
@@ -60,7 +64,7 @@ class _OneWrite:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """A connection within ``limits``; ``refused`` is told of one that is ended before its request is whole."""
+    """A connection within ``limits``; ``refused`` is told of a call that ended before its request was whole."""
 
     def __init__(
         self,
@@ -70,7 +74,7 @@ class BoundedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limits: Limits,
-        refused: Callable[[RequestError], None],
+        refused: Callable[[Call], None],
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
@@ -79,6 +83,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """What is to be done if the caller hangs up."""
         self.certificate_names: tuple[str, ...] = ()
         """Those of the client certificate, if there is one."""
+        self.url = b""
+        self.headers = []
+        self._wrong: RequestError | None = None
         self._due = math.inf
         self._in_headers = False
         self._header_bytes = 0
@@ -100,21 +107,25 @@ class BoundedProtocol(HttpToolsProtocol):
             self.when_gone()
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
-            return
+        # A caller may send any number of heads that ask for an upgrade, one behind the other.
+        while data and not self.transport.is_closing():
+            data = self._read(data)
+
+    def _read(self, data: bytes) -> bytes:
+        """Parse ``data``; returns what has to be parsed anew."""
         if self._in_headers:
             self._header_bytes += len(data)
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
-            return
+            self._end(self._wrong or MalformedError("expected a request of HTTP/1.1"))
+            return b""
         except httptools.HttpParserUpgrade as upgrade:
-            self._go_on_as_http1(data[upgrade.args[0] :])
-            return
+            return self._as_http1(data[upgrade.args[0] :])
         if self._in_headers and self._header_bytes > self._limits.max_header_bytes:
             self._end(self._headers_too_large())
+        return b""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -126,14 +137,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
         if len(self.headers) > _MOST_HEADERS:
-            raise ValueError("too many headers")  # the parser ends the connection with 400
+            self._stop_parsing(TooLargeError(f"expected at most {_MOST_HEADERS} headers"))
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._due = self.loop.time() + self._limits.body_seconds
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > self._limits.max_header_bytes:
-            raise ValueError("headers too large")
+            self._stop_parsing(self._headers_too_large())
         if not self.parser.should_upgrade():
             super().on_headers_complete()
 
@@ -151,8 +162,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self._due = math.inf
             super().on_message_complete()
 
-    def _go_on_as_http1(self, rest: bytes) -> None:
-        """Read the request anew as if it had not asked for another protocol, as Java's client does for HTTP/2.
+    def _stop_parsing(self, error: RequestError) -> None:
+        """End the connection from within the parser, which knows exceptions alone."""
+        self._wrong = error
+        raise ValueError(str(error))
+
+    def _as_http1(self, rest: bytes) -> bytes:
+        """The request as if it had not asked for another protocol, as Java's client does for HTTP/2, to be read anew.
 
         The parser takes what follows such a head (``rest``) for that protocol. A server that does not speak it is to
         answer as ever (RFC 9110, section 7.8).
@@ -160,7 +176,7 @@ class BoundedProtocol(HttpToolsProtocol):
         method = self.parser.get_method()
         if method == b"CONNECT":
             self._end(WrongMethodError("no tunnels lead through here"))
-            return
+            return b""
         kept = [(name, value) for name, value in self.headers if name not in _OF_UPGRADE]
         # The caller's wish for the connection's end is all that is left of that header.
         if any(b"close" in value.lower() for name, value in self.headers if name == b"connection"):
@@ -168,7 +184,7 @@ class BoundedProtocol(HttpToolsProtocol):
         lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
         lines += [b"%b: %b" % header for header in kept]
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+        return b"\r\n".join(lines) + b"\r\n\r\n" + rest
 
     def on_response_complete(self) -> None:
         self._one_write.flush()
@@ -186,21 +202,26 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _end(self, error: RequestError) -> None:
         """Answer and close, unless an answer has begun already."""
-        self._refused(error)
+        given = dict(self.headers).get(b"x-request-id", b"").decode("latin-1")
+        call = Call("http", UNREAD, request_id(given))
+        call.failed(error)
+        call.received_bytes = self._body_bytes
         self._due = math.inf
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            body = b'{"error":"%b"}' % str(error).encode()
+            body = (kserve if self.url.startswith(b"/v2") else rest).error_body(error, call)
+            call.sent_bytes = len(body)
             self.transport.write(
                 STATUS_LINE[error.status]
-                + b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+                + b"content-type: application/json\r\nconnection: close\r\nx-request-id: %b\r\n"
+                b"content-length: %d\r\n\r\n" % (call.request_id.encode(), len(body))
                 + body
             )
         self.transport.close()
+        self._refused(call)
 
     def send_400_response(self, msg: str) -> None:
-        """What the parser cannot read."""
-        self._refused(MalformedError(msg))
-        super().send_400_response(msg)
+        """What uvicorn finds wrong."""
+        self._end(MalformedError(msg))
 
     def _headers_too_large(self) -> RequestError:
         return TooLargeError(f"request line and headers are larger than {self._limits.max_header_bytes:,} bytes")

@@ -1,7 +1,7 @@
 """Plain REST: records as objects in, named scores out."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version as installed_version
@@ -11,7 +11,7 @@ import msgspec
 
 from pragmatiq_triton.gateway.bounded import bounded_list, elements
 from pragmatiq_triton.gateway.call import Call
-from pragmatiq_triton.gateway.door import Door
+from pragmatiq_triton.gateway.door import Deadline, Door
 from pragmatiq_triton.gateway.errors import MalformedError, RequestError, TooLargeError
 from pragmatiq_triton.gateway.identity import Ensemble, Identity
 from pragmatiq_triton.gateway.outputs import SCORES, output_tensors
@@ -49,33 +49,59 @@ def _decoder(most_records: int) -> Callable[[bytes], Any]:
 _encode = msgspec.json.Encoder().encode
 
 
+class NoAnswerError(RequestError):
+    """Not one of several records has an answer; status and code are those of the gravest of their errors."""
+
+    def __init__(self, errors: Sequence[RequestError]) -> None:
+        gravest = max(errors, key=lambda error: error.status)
+        super().__init__(f"none of {len(errors):,} records has an answer; one of their errors: {gravest}")
+        self.status, self.code = gravest.status, gravest.code
+        self.retry_after = gravest.retry_after
+        self.errors = errors
+
+
 async def score(door: Door, call: Call, body: bytes, timeout: float | None) -> bytes:
     """The answer to a body.
 
-    One record: its scores, or an error. Several: each its scores or its error, in their order.
+    One record: its scores, or an error. Several: each its scores or its error, in their order;
+    :class:`NoAnswerError` if all are errors. All records of a call have one deadline.
     """
+    deadline = door.deadline(timeout)
     asked = _read(body, door.limits.max_records)
     wanted = _ensembles(door.identity, asked.tasks)
-    if asked.record:
-        found = await _score_one(door, call, asked.record, wanted, asked, timeout)
-        return _encode({"request_id": call.request_id, "model": _model_of(door), **found})
-    assert asked.records is not None
+    with door.counted(call, 1 if asked.records is None else len(asked.records)):
+        if asked.records is None:
+            found = await _score_one(door, call, asked.record, wanted, asked, deadline)
+        else:
+            found = {"answers": await _score_all(door, call, asked.records, wanted, asked, deadline)}
+    return _encode({"request_id": call.request_id, "model": _model_of(door), **found})
+
+
+async def _score_all(
+    door: Door, call: Call, records: list[bytes], wanted: dict[str, Ensemble], asked: ScoreRequest, deadline: Deadline
+) -> list[dict[str, Any]]:
     places = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(document: bytes) -> dict[str, Any]:
+    async def one(document: bytes) -> dict[str, Any] | RequestError:
         async with places:
             try:
-                return await _score_one(door, call, document, wanted, asked, timeout)
+                return await _score_one(door, call, document, wanted, asked, deadline)
             except RequestError as error:
-                return {"error": described(error)}
+                return error
 
-    answers = await asyncio.gather(*(one(record) for record in asked.records))
-    return _encode({"request_id": call.request_id, "model": _model_of(door), "answers": answers})
+    answers = await asyncio.gather(*(one(record) for record in records))
+    errors = [each for each in answers if isinstance(each, RequestError)]
+    if errors and len(errors) == len(answers):
+        raise NoAnswerError(errors)
+    return [{"error": described(each)} if isinstance(each, RequestError) else each for each in answers]
 
 
 def error_body(error: RequestError, call: Call) -> bytes:
     """An error's body."""
-    return _encode({"request_id": call.request_id, "error": described(error)})
+    found: dict[str, Any] = {"request_id": call.request_id, "error": described(error)}
+    if isinstance(error, NoAnswerError):
+        found["answers"] = [{"error": described(each)} for each in error.errors]
+    return _encode(found)
 
 
 def described(error: RequestError) -> dict[str, Any]:
@@ -132,14 +158,14 @@ async def _score_one(
     document: bytes,
     wanted: dict[str, Ensemble],
     asked: ScoreRequest,
-    timeout: float | None,
+    deadline: Deadline,
 ) -> dict[str, Any]:
     outputs = (SCORES, EMBEDDING) if asked.embedding else (SCORES,)
     scores: dict[str, float] = {}
     found: dict[str, Any] = {"scores": scores}
     for position, ensemble in enumerate(dict.fromkeys(wanted.values())):
         names = outputs if position == 0 else (SCORES,)
-        answer = await door.score(call, ensemble, [document], names, timeout)
+        answer = await door.ask(call, ensemble, [document], names, deadline)
         by_name = {tensor.name: tensor.values() for tensor in output_tensors(answer, names)}
         scores |= dict(zip(ensemble.tasks, by_name[SCORES], strict=True))
         if EMBEDDING in by_name:

@@ -7,7 +7,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from pragmatiq_triton.gateway.admission import Admission
 from pragmatiq_triton.gateway.call import Call
-from pragmatiq_triton.gateway.errors import RequestError
 from pragmatiq_triton.gateway.health import Health
 from pragmatiq_triton.gateway.identity import Identity
 
@@ -61,9 +60,9 @@ class GatewayMetrics:
             self._seconds.labels(call.protocol, call.route).observe(call.seconds)
             self._queue.observe(call.queue_seconds)
 
-    def refused(self, error: RequestError) -> None:
+    def refused(self, call: Call) -> None:
         """Count a connection that was ended before it had brought a whole request."""
-        self._refused.labels(error.code).inc()
+        self._refused.labels(call.code).inc()
 
     def count_lost(self, lost: Callable[[], int]) -> None:
         """Tell of lines that the access log lost."""

@@ -1,13 +1,17 @@
 """The REST API as its documents say it is, and the examples in other languages."""
 
+import asyncio
 import http.client
 import json
 import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -16,6 +20,12 @@ from referencing import Registry, Resource
 from pragmatiq_client import ScoringClient
 from pragmatiq_triton.api import OPENAPI, RECORD_SCHEMA, read_document
 from pragmatiq_triton.api.documents import openapi, record_schema
+from pragmatiq_triton.gateway.call import Call
+from pragmatiq_triton.gateway.door import Door
+from pragmatiq_triton.gateway.errors import DeadlineError, RequestError
+from pragmatiq_triton.gateway.identity import Ensemble
+from pragmatiq_triton.gateway.limits import Limits
+from pragmatiq_triton.gateway.over_http import rest
 from tests.conftest import RECORDS
 
 CLIENTS = Path(__file__).parents[3] / "clients"
@@ -43,6 +53,43 @@ def test_the_records_schema_takes_records_and_refuses_what_decoding_refuses():
     for bad in ({}, {"events": 3}, {"events": [], "x": 1}, {"events": [{"ts": "1", "source": "a"}]},
                 {"events": [{"ts": 2**63, "source": "a"}]}):  # fmt: skip
         assert not validator.is_valid(bad), bad
+
+
+class Counting:
+    """Stands for the door, and notes what it is asked."""
+
+    def __init__(self):
+        self.limits = Limits()
+        self.identity = SimpleNamespace(
+            ensembles={"scoring": Ensemble("scoring", ("churn",)), "scoring_loan": Ensemble("scoring_loan", ("loan",))},
+            manifest=SimpleNamespace(run="r"),
+            manifest_hash="h",
+        )
+        self.counted_records, self.deadlines = [], []
+
+    deadline = Door.deadline
+
+    @contextmanager
+    def counted(self, call, n_records):
+        self.counted_records.append(n_records)
+        yield
+
+    async def ask(self, call, ensemble, documents, outputs, deadline):
+        self.deadlines.append(deadline)
+        await asyncio.sleep(0.001)
+        raise DeadlineError("late")
+
+
+async def test_the_records_of_a_call_have_one_deadline_and_are_counted_once():
+    door, call = Counting(), Call("http", "/v1/score", "1")
+    body = json.dumps({"records": [RECORD] * 20, "tasks": ["churn", "loan"]}).encode()
+    with pytest.raises(RequestError, match="none of 20 records") as raised:
+        await rest.score(door, call, body, 2.0)
+    assert (raised.value.status, raised.value.code) == (504, "deadline_exceeded")
+    assert door.counted_records == [20]
+    assert len(door.deadlines) == 20
+    assert len(set(door.deadlines)) == 1
+    assert door.deadlines[0].seconds == 2.0
 
 
 @pytest.mark.triton
@@ -75,6 +122,7 @@ class TestServed:
             ({"record": RECORD}, "OneAnswer"),
             ({"record": RECORD, "embedding": True, "tasks": None}, "OneAnswer"),
             ({"records": [RECORD, {"events": 3}, RECORD], "embedding": True}, "ManyAnswers"),
+            ({"records": [RECORD] * 12}, "ManyAnswers"),
             ({"records": []}, "ManyAnswers"),
         ],
     )
@@ -84,6 +132,28 @@ class TestServed:
         status, _, found = self.ask(scoring_server, "POST", "/v1/score", body)
         assert status == 200
         assert problems(found, answer) == []
+
+    def test_several_records_without_one_answer_are_no_success(self, scoring_server):
+        body = {"records": [{"events": 3}, {"events": [{"ts": 1}]}]}
+        status, headers, found = self.ask(scoring_server, "POST", "/v1/score", body)
+        assert status == 400
+        assert problems(found, "Error") == []
+        assert found["error"]["code"] == "refused_record"
+        assert found["error"]["message"].startswith("none of 2 records has an answer; one of their errors: ")
+        assert ["$.events" in each["error"]["message"] for each in found["answers"]] == [True, True]
+        assert headers["x-request-id"] == found["request_id"]
+
+    def test_heads_that_ask_for_upgrades_may_come_in_thousands(self, scoring_server):
+        host, _, port = scoring_server.http_url.partition(":")
+        head = b"GET /v1/record.schema.json HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
+            sender = threading.Thread(target=connection.sendall, args=(head * 3_000,))
+            sender.start()
+            read = b""
+            while read.count(b"HTTP/1.1 200 OK") < 3_000 and (piece := connection.recv(1 << 20)):
+                read += piece
+            sender.join()
+        assert read.count(b"HTTP/1.1 200 OK") == 3_000
 
     @pytest.mark.parametrize(
         "body", [{}, {"record": RECORD, "records": []}, {"record": {"events": 3}}, {"record": RECORD, "x": 1}, []]

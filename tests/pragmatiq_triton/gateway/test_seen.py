@@ -206,6 +206,33 @@ def test_one_page_has_the_metrics_of_gateway_models_and_triton(seen, key):
         assert "error" not in checked.stderr.lower(), checked.stderr
 
 
+@pytest.mark.parametrize(
+    ("head", "status", "code", "said"),
+    [
+        (b"POST /v1/score HTTP/1.1\r\nx-request-id: ID\r\nx: %b\r\n\r\n" % (b"y" * 40_000), 413, "too_large", "larger"),
+        (b"GET / HTTP/1.1\r\nx-request-id: ID\r\n" + b"a: b\r\n" * 200 + b"\r\n", 413, "too_large", "at most 100"),
+        (b"GET /v2 HTTP/1.1\r\nx-request-id: ID\r\nhost: a\r\na b: c\r\n\r\n", 400, "malformed", "HTTP/1.1"),
+        (b"POST /v1/score HTTP/1.1\r\nx-request-id: ID\r\ncontent-length: x\r\n\r\n", 400, "malformed", "HTTP/1.1"),
+        (b"CONNECT a:443 HTTP/1.1\r\nhost: a\r\nx-request-id: ID\r\n\r\n", 405, "wrong_method", "tunnels"),
+    ],
+    ids=["large", "many", "name", "length", "tunnel"],
+)  # fmt: skip
+def test_a_head_that_is_refused_is_answered_and_told_as_other_calls(seen, log, request, head, status, code, said):
+    mine = f"head-{request.node.callspec.id}"
+    with socket.create_connection(("127.0.0.1", seen.ports[0]), timeout=20) as connection:
+        connection.sendall(head.replace(b"ID", mine.encode()))
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert (answer.status, answer.headers["content-type"]) == (status, "application/json")
+        error = json.loads(answer.read())["error"]
+    assert answer.headers["x-request-id"] == mine
+    assert said in str(error)
+    if not head.startswith(b"GET /v2"):
+        assert error["code"] == code
+    (line,) = until(lambda: lines(log, mine))
+    assert (line["route"], line["status"], line["code"], line["caller"]) == ("unread", status, code, "")
+
+
 def test_connections_that_bring_nothing_readable_are_counted(seen):
     def count():
         with urllib.request.urlopen(seen.metrics_url) as answer:
