@@ -213,8 +213,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.write(
                 STATUS_LINE[error.status]
                 + b"content-type: application/json\r\nconnection: close\r\nx-request-id: %b\r\n"
-                b"content-length: %d\r\n\r\n" % (call.request_id.encode(), len(body))
-                + body
+                b"content-length: %d\r\n\r\n" % (call.request_id.encode(), len(body)) + body
             )
         self.transport.close()
         self._refused(call)
