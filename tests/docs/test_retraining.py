@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+import pragmatiq_triton as pt
 from builder.cli import main
 from builder.synth import generate
 
@@ -87,6 +88,8 @@ def test_the_page_s_commands_run_one_after_the_other(
     manifest = json.loads((months / "repository-june" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["init_from"]["run"] == "may"
     assert manifest["heads"][0]["fitted"]["final"]["rows"]["rows"] == len(labels)
+    record = {"events": [{"ts": 1_719_000_000_000_000, "source": "transaction", "fields": {"amount": "24.32"}}]}
+    assert 0 < pt.load(months / "repository-june", threads=1).score(record)["fraud"] < 1
 
 
 def test_the_page_names_what_there_is() -> None:
