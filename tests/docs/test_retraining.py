@@ -55,6 +55,7 @@ def write_month(folder: Path, whole: Path, until: str) -> None:
 def months(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("months")
     generate(folder / "whole", 24, 0)
+    (folder / "small.yaml").write_text("{model_size: nano, token_budget: 4096, held_out: 0.1}", encoding="utf-8")
     write_month(folder / "data" / "may", folder / "whole", "2024-06-01")
     write_month(folder / "data" / "june", folder / "whole", "2024-07-01")
     return folder
