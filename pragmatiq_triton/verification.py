@@ -152,9 +152,7 @@ def _others(repository: Path, manifest: Manifest) -> Iterator[str]:
 
 def _models(manifest: Manifest) -> list[str]:
     """The models whose configs the manifest lists."""
-    return [
-        str(Path(name).parent) for name in manifest.files if Path(name).name == CONFIG and len(Path(name).parts) == 2
-    ]
+    return [name.removesuffix(f"/{CONFIG}") for name in manifest.files if name.split("/")[1:] == [CONFIG]]
 
 
 def _missing_folders(repository: Path, manifest: Manifest) -> list[str]:
