@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 import subprocess
 import time
 import urllib.error
@@ -14,10 +15,13 @@ import pytest
 import yaml
 
 from builder.heads import heads_graph
-from pragmatiq_client import InvalidRecordError, ScoringClient
-from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_client import InvalidRecordError, ProtocolError, ScoringClient
+from pragmatiq_triton.embedded import ScoringServer
 from pragmatiq_triton.embedded.ports import reserve_ports
-from pragmatiq_triton.probe import State, probe
+from pragmatiq_triton.gateway.auth.api_keys import add_key
+from pragmatiq_triton.gateway.auth.settings import Auth
+from pragmatiq_triton.gateway.policy import GatewayPolicy
+from pragmatiq_triton.gateway.seen.settings import AccessLog
 from pragmatiq_triton.scorer.sessions import HEADS
 from tests.builder.export.heads_case import linear_head
 from tests.conftest import RECORDS
@@ -84,15 +88,20 @@ class Monitor:
         self._process.wait(timeout=20)
 
 
-def send(server, records):
-    """Records that are scored, one that is refused, and a health check's."""
-    with ScoringClient(server.grpc_url, timeout=60) as client:
+def send(server, records, key):
+    """Records that are scored, one that is refused, a stranger's, and no request at all; canaries come anyway."""
+    with ScoringClient(server.grpc_url, timeout=60, headers={"x-api-key": key}) as client:
         for raw in records:
             client.score_one(raw)
         with pytest.raises(InvalidRecordError):
             client.score_one(b'{"events": [{"ts": -1}]}')
-    (verdict,) = probe(server.http_url, ["scoring"])
-    assert verdict.state is State.HEALTHY
+    with ScoringClient(server.http_url, timeout=60) as stranger, pytest.raises(ProtocolError):
+        stranger.score_one(records[0])
+    host, _, port = server.http_url.partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"no request\r\n\r\n")
+        while connection.recv(4096):
+            pass
 
 
 def with_task(repository, out):
@@ -111,13 +120,17 @@ def monitor(repository, tmp_path_factory):
     """Prometheus after some traffic on a server with a task, which the shared server has not."""
     find_program("prometheus", "prometheus")
     folder = tmp_path_factory.mktemp("monitored")
-    with TritonServer(with_task(repository, folder / "repository"), http_port=0, grpc_port=0, metrics_port=0) as server:
+    keys = folder / "keys.yaml"
+    key = add_key(keys, "fraud")
+    policy = GatewayPolicy(auth=Auth(api_keys=str(keys)), access_log=AccessLog(file=str(folder / "access.jsonl")))
+    ports = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
+    with ScoringServer(with_task(repository, folder / "repository"), **ports, policy=policy) as server:
         watching = Monitor(folder, server.metrics_url.split("/")[2])
         try:
             watching.wait_for('pragmatiq_requests_total{outcome="answered"} == 0')
             # A rate needs a value before and one after.
             for n_scored, records in ((10, RECORDS[:10]), (20, RECORDS[5:15])):
-                send(server, records)
+                send(server, records, key)
                 watching.wait_for(f'pragmatiq_requests_total{{model="scorer", outcome="answered"}} == {n_scored}')
             yield watching
         finally:
