@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from builder.cli.console import stdout
+from pragmatiq_triton.listing import one_line
 
 FILE_WIDTH = 160
 """Characters of a line where there is no terminal."""
@@ -13,6 +14,7 @@ def print_aligned(rows: Sequence[Sequence[str]], words: int) -> None:
 
     Each column is as wide as its widest cell; the last one takes what is left of the line.
     """
+    rows = [[one_line(cell) for cell in row] for row in rows]
     full = stdout.width if stdout.is_terminal else FILE_WIDTH
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for *cells, last in rows:

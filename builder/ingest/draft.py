@@ -23,6 +23,7 @@ from builder.ingest.words import LABEL_TABLES, words_of
 from builder.progress import Progress, Silent
 from builder.writing import write_file
 from pragmatiq_triton.errors import ConfigError
+from pragmatiq_triton.listing import listed, one_line
 
 if TYPE_CHECKING:
     import duckdb
@@ -67,9 +68,15 @@ def draft_settings(
             progress.advance(1, pattern)
         guesses = guess_roles(with_orders(connection, facts), partial(share_at_events, connection), ask)
     if not any(guess.kind == "events" for guess in guesses):
+        found = "; ".join(
+            f"{guess.facts.pattern} has {guess.facts.rows:,} rows, customer {guess.user or 'in no column'}, moment "
+            f"{guess.time or 'in no column'}, columns {listed([column.name for column in guess.facts.columns], 6)}"
+            for guess in guesses
+        )
         raise ConfigError(
-            f"{', '.join(tables)}: no table looks like events (a customer with several rows, each with a moment); name "
-            "one that has them, or --ask"
+            "no table looks like events (a customer with several rows, each with a moment): "
+            f"{one_line(found)}; name one that has them, answer with --ask, or write {out} yourself (csv: {{skip: N}} "
+            "passes over lines above the header)"
         )
     write_file(out, _text(guesses, out, zone).encode("utf-8"))
     return guesses
@@ -263,7 +270,7 @@ def _is_plain_path(name: str) -> bool:
 
 
 def _commented(line: str, comment: str) -> str:
-    flat = " ".join(comment.split())
+    flat = one_line(comment)
     if not flat:
         return line
     room = max(_WIDTH - len(line) - 4, 20)

@@ -15,6 +15,7 @@ from builder.ingest.left_out import (
     leave_out_duplicates,
     leave_out_older,
     leave_out_unknown,
+    spelled_twice,
     tell_alike,
 )
 from builder.ingest.load import AnyTable, load_table
@@ -128,6 +129,9 @@ class _Line:
         self._progress.stage("Sorting and writing events", n_rows)
         write_events(self._connection, read[:n_events], events, Steps(self._progress, n_rows))
         keep_customers(self._connection, events)
+        for note in spelled_twice(self._connection, "customers"):
+            self._tables[0].notes.append(note)
+            self._progress.say(note)
         more: dict[str, Any] = {"labels": {}}
         for (where, table), (mapped, left_out) in zip(named[n_events:], read[n_events:], strict=True):
             self._progress.stage(f"Writing {where}", None)

@@ -74,6 +74,24 @@ def leave_out_unknown(connection: "duckdb.DuckDBPyConnection", mapped: Mapped, l
     _leave_out(connection, left_out, UNKNOWN, f"SELECT {ROW} FROM ({unknown})", mapped.loaded.where)
 
 
+def spelled_twice(connection: "duckdb.DuckDBPyConnection", known: str) -> list[str]:
+    """A note if users of the table ``known`` differ in leading zeros, a ``.0``, spaces or capitals alone."""
+    alike = "ltrim(regexp_replace(lower(trim(user_id)), '[.]0$', ''), '0')"
+    row = run(
+        connection,
+        f"SELECT count(*), min([least, most]) FROM (SELECT min(user_id) AS least, max(user_id) AS most FROM {known} "
+        f"GROUP BY {alike} HAVING count(*) > 1)",
+        known,
+    ).fetchone()
+    if not row or not row[0]:
+        return []
+    least, most = row[1]
+    return [
+        f"{row[0]:,} customers may be written in several ways, such as {least!r} and {most!r}: they are read as "
+        "different ones; write them alike if they are one"
+    ]
+
+
 def tell_alike(connection: "duckdb.DuckDBPyConnection", mapped: Mapped, unknown: str, known: str) -> None:
     """A note if customers of the rows ``unknown`` (SQL) would be in the table ``known`` if they were written alike."""
     where = mapped.loaded.where

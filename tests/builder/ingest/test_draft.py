@@ -267,8 +267,22 @@ def test_a_customer_that_cannot_be_told_is_refused_until_it_is_named(monkeypatch
 
 def test_tables_without_events(monkeypatch, tmp_path):
     (tmp_path / "people.csv").write_text("customer,age\nc1,40\nc2,50\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"people.csv: no table looks like events"):
+    told = r"people.csv has 2 rows, customer customer, moment in no column, columns customer, age; name one"
+    with pytest.raises(ConfigError, match=rf"no table looks like events .*: {told}"):
         draft(tmp_path, ["people.csv"], monkeypatch, tmp_path / "ingest.yaml")
+    lines = ["Export of 01.01.2025", "", "customer,at,amount", "c1,2025-01-01,5"]
+    (tmp_path / "titled.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"titled.csv has .*, customer in no column, .*skip: N"):
+        draft(tmp_path, ["titled.csv"], monkeypatch, tmp_path / "ingest.yaml")
+
+
+def test_values_that_would_break_a_comment_do_not(monkeypatch, tmp_path):
+    shops = ['"sh\x00op"', '"two\nlines"', '"next\x85line"', '"\x1b[31mred"']
+    rows = "".join(f"c{at % 7},2025-01-{at % 27 + 1:02} 10:00,{at}.5,{shops[at % 4]}\n" for at in range(100))
+    (tmp_path / "cards.csv").write_text(f"customer,at,amount,shop\n{rows}", encoding="utf-8")
+    found = draft(tmp_path, ["cards.csv"], monkeypatch, tmp_path / "ingest.yaml")
+    assert found["events"][0]["fields"] == {"amount": "amount", "shop": "shop"}
+    assert ingest(tmp_path / "ingest.yaml", tmp_path / "raw").events == 100
 
 
 def test_answers_win_over_guesses(monkeypatch, tmp_path):

@@ -413,3 +413,16 @@ class Steps(Said):
     def advance(self, steps: int, note: str = "") -> None:
         done, total = self.done[self._newest]
         self.done[self._newest] = (done + steps, total)
+
+
+def test_customers_that_one_table_writes_in_several_ways_are_told(tables):
+    tables.cards("007,2025-01-01,1", "7,2025-01-02,2", "7.0,2025-01-03,3", "8,2025-01-04,4")
+    told = Said()
+    report = tables.ingest(progress=told)
+    note = (
+        "1 customers may be written in several ways, such as '007' and '7.0': they are read as different ones; write "
+        "them alike if they are one"
+    )
+    assert note in told.lines
+    assert note in report.tables[0].notes
+    assert report.customers == 4
