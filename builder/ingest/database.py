@@ -1,7 +1,7 @@
 """DuckDB, opened for one piece of work."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +34,10 @@ def connected(work: Path, memory: str | None, threads: int | None) -> Iterator["
     with connection:
         # Sessions of the machine's own zone would read the same table in another way.
         connection.execute("SET TimeZone = 'UTC'")
-        # Without a bar nothing is counted; ours is drawn elsewhere.
-        connection.execute("SET enable_progress_bar = true")
-        connection.execute("SET enable_progress_bar_print = false")
+        # Without a bar nothing is counted; ours is drawn elsewhere. In a notebook without ipywidgets DuckDB has none.
+        with suppress(duckdb.InvalidInputException):
+            connection.execute("SET enable_progress_bar = true")
+            connection.execute("SET enable_progress_bar_print = false")
         # The file is thrown away.
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         connection.execute("SET checkpoint_threshold = '1TB'")

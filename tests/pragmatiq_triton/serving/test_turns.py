@@ -62,9 +62,14 @@ def test_short_works_are_answered_beside_long_ones(turns, long):
     for i in range(20):
         before = len(long.pieces)
         turns.run(long.work(f"short {i}", n_pieces=1))
+        # On a busy machine its turn may be over before its piece is done; it has the next one then.
+        give_up = time.monotonic() + 60
+        while len(long.done) <= i and time.monotonic() < give_up:
+            time.sleep(0.001)
         assert long.done == [f"short {n}" for n in range(i + 1)]
-        # Beside its own piece, the one that was under way and one that had begun before it came.
-        assert len(long.pieces) - before <= 3
+        # Beside its own piece, the one that was under way and one that had begun before it came; twice that if it had
+        # two turns.
+        assert len(long.pieces) - before <= 6
     long.may_end.set()
     turns.close()
     assert sorted(long.done[20:]) == ["first", "second"]
