@@ -206,6 +206,8 @@ class BoundedProtocol(HttpToolsProtocol):
         call = Call("http", UNREAD, request_id(given))
         call.failed(error)
         call.received_bytes = self._body_bytes
+        if self.client is not None:
+            call.address = self.client[0]
         self._due = math.inf
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             body = (kserve if self.url.startswith(b"/v2") else rest).error_body(error, call)

@@ -231,6 +231,7 @@ def test_a_head_that_is_refused_is_answered_and_told_as_other_calls(seen, log, r
         assert error["code"] == code
     (line,) = until(lambda: lines(log, mine))
     assert (line["route"], line["status"], line["code"], line["caller"]) == ("unread", status, code, "")
+    assert line["address"] == "127.0.0.1"
 
 
 def test_connections_that_bring_nothing_readable_are_counted(seen):
