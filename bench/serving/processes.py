@@ -28,6 +28,11 @@ def tree(pid: int) -> list[int]:
     return found
 
 
+def commands(pid: int) -> dict[int, list[str]]:
+    """The words that ``pid`` and each process below it was started with; none of a process that ends meanwhile."""
+    return {each: text.split("\0") for each in tree(pid) if (text := _read(each, "cmdline"))}
+
+
 def cpu_seconds(pid: int) -> float:
     """Processor time, user and system, that ``pid``, the processes below it and those that ended there have taken."""
     stats = [fields for each in tree(pid) if (fields := _stat(each))]
@@ -37,8 +42,7 @@ def cpu_seconds(pid: int) -> float:
 def stubs(pid: int) -> dict[str, int]:
     """The process of each Python model of the Triton server ``pid``, by the model's name; of its first instance."""
     found: dict[str, int] = {}
-    for each in tree(pid):
-        words = _read(each, "cmdline").split("\0")
+    for each, words in commands(pid).items():
         if Path(words[0]).name == _STUB:
             model = next((Path(word).parts[-3] for word in words[1:] if word.endswith("/model.py")), None)
             if model is not None:

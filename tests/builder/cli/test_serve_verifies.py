@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.serving.processes import tree
+from bench.serving.processes import commands
 from pragmatiq_client import InvalidRecordError, ScoringClient
 from tests.conftest import RECORDS
 from tests.pragmatiq_triton.embedded.test_ends import serving
@@ -44,8 +44,8 @@ def test_an_operators_settings_are_told_and_in_force_and_the_repository_stays_as
             client.score_one({"events": []})
             with pytest.raises(InvalidRecordError, match="max_events = 3"):
                 client.score_one(json.dumps({"events": [json.loads(RECORDS[3])["events"][0]] * 4}))
-        commands = [Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8") for pid in tree(run.group)]
-        assert sum("/scorer/1/model.py" in command for command in commands) == 2
+        started = [" ".join(words) for words in commands(run.group).values()]
+        assert sum("/scorer/1/model.py" in command for command in started) == 2
         run.process.terminate()
         err = run.end()
     assert run.process.returncode == 0

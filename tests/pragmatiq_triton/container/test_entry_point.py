@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.serving.processes import stubs, tree
+from bench.serving.processes import commands, stubs, tree
 from pragmatiq_triton.embedded import find_server_environment
 from pragmatiq_triton.embedded.layout import lay_out_backend
 from pragmatiq_triton.keeper.remains import GATEWAY
@@ -56,8 +56,9 @@ class Running:
 
     def child(self, word: str) -> int:
         """The process with a word in its command line."""
-        commands = {pid: Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in tree(self.process.pid)[1:]}
-        return next(pid for pid, words in commands.items() if any(each.endswith(word) for each in words))
+        found = commands(self.process.pid)
+        del found[self.process.pid]
+        return next(pid for pid, words in found.items() if any(each.endswith(word) for each in words))
 
     def end(self) -> int:
         assert self.process.stdout is not None

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from bench.serving.processes import tree
+from bench.serving.processes import commands
 from pragmatiq_triton.embedded import TritonServer
 from pragmatiq_triton.keeper.remains import GATEWAY, SHARED_MEMORY
 
@@ -59,9 +59,7 @@ class Serving:
 
     def look(self) -> None:
         """Find the server among the children."""
-        commands = {pid: Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8") for pid in tree(self.process.pid)[1:]}
-        for pid, command in commands.items():
-            words = command.split("\0")
+        for pid, words in commands(self.process.pid).items():
             if words[0].endswith("/tritonserver"):
                 self.group = pid
                 self.named = next(word.partition("=")[2] for word in words if word.startswith("--id="))

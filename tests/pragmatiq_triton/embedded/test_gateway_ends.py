@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.serving.processes import tree
+from bench.serving.processes import commands, tree
 from pragmatiq_triton.embedded import ScoringServer, gateway_process
 from pragmatiq_triton.errors import ConfigError, MissingDependencyError, ServerError
 from pragmatiq_triton.gateway.policy import GatewayPolicy
@@ -112,9 +112,7 @@ def test_the_gateways_end_is_told(sleeping: Path) -> None:
 def test_the_keepers_end_is_told_and_not_blamed_on_triton(sleeping: Path) -> None:
     with serving(sleeping, options=HAND_MADE) as run:
         run.ready()
-        [keeper] = [
-            pid for pid in tree(run.process.pid) if "pragmatiq-keeper" in Path(f"/proc/{pid}/cmdline").read_text()
-        ]
+        [keeper] = [pid for pid, words in commands(run.process.pid).items() if "pragmatiq-keeper" in " ".join(words)]
         os.kill(keeper, signal.SIGKILL)
         told = f"the server's keeper (pid {keeper}) ended with SIGKILL (signal 9), and without it"
         assert told in told_at_once(run)
