@@ -83,8 +83,13 @@ def predict(
             progress=progress,
         )
     values = asdict(done)
-    people = values | {"tasks": ", ".join(done.tasks) or "none", "rejected": done.rejected or "none"}
+    people = {name: value for name, value in values.items() if name != "notes"} | {
+        "tasks": ", ".join(done.tasks) or "none",
+        "rejected": done.rejected or "none",
+    }
     show(f"Predictions in {out}", values if json else people, json)
+    for note in done.notes:
+        stderr.print(f"warning: {note}", style="yellow", highlight=False, soft_wrap=True)
     if done.refused:
         stderr.print(
             f"{data}: {done.refused:,} of {done.rows + done.refused:,} rows were refused; they are in {done.rejected}",

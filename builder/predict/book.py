@@ -7,6 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from builder.locking import FolderLock
 from builder.predict.parts import PART_REQUESTS, Parts, schema_of
 from builder.predict.requests import Moments, Request, Shard, read_requests
@@ -23,7 +26,7 @@ class Predicted:
     """What was written: ``rows`` to ``out``; the ``refused``, each with its reason, to ``rejected`` if there are any.
 
     ``customers_without_moment``: customers of the data of whom the table of moments has no row; 0 without a table, and
-    of what was read in the last call alone.
+    of what was read in the last call alone. ``notes`` are sentences about what was scored or refused with a doubt.
     """
 
     out: Path
@@ -33,6 +36,7 @@ class Predicted:
     customers_without_moment: int
     tasks: list[str]
     processes: int
+    notes: list[str]
 
 
 def predict(
@@ -92,6 +96,8 @@ def predict(
         "embeddings": embeddings,
         "shard": [shard.number, shard.count],
         "part_requests": PART_REQUESTS,
+        "rejected": str(rejected.absolute()),
+        "settings": models.settings,
     }
     parts = Parts(out, rejected, job, resume)
     with FolderLock.of(parts.folder, "prediction", out):
@@ -120,7 +126,18 @@ def predict(
         moments.customers_without if moments else 0,
         [task for names in tasks.values() for task in names],
         workers.processes,
+        moments.notes() if moments else _again(out) if data.is_file() else [],
     )
+
+
+def _again(out: Path) -> list[str]:
+    """A note if customers have several rows: a file of records may hold one more than once."""
+    users = pq.read_table(out, columns=["user_id"])["user_id"]
+    named = users.filter(pc.not_equal(users, ""))
+    n = len(named) - pc.count_distinct(named).as_py()
+    if not n:
+        return []
+    return [f"{out}: {n:,} rows are of customers who have an earlier row: the file has several records of them"]
 
 
 def _chunks(requests: Iterable[Request], size: int) -> Iterator[list[Request]]:

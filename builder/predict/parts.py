@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from builder.predict.work import Done
 from builder.writing import whole_file, write_errors, write_file
-from pragmatiq_triton.errors import ConfigError
+from pragmatiq_triton.errors import ArtifactError, ConfigError
 
 PART_REQUESTS = 1024
 """Requests of a part; what a kill costs."""
@@ -29,7 +29,8 @@ class Parts:
     def __init__(self, out: Path, rejected: Path, job: dict[str, Any], resume: bool) -> None:
         """Begin, or find what is there.
 
-        Raises :class:`ConfigError` where there is an output already, or parts that are not resumed or of another job.
+        Raises :class:`ConfigError` where there is an output already, or parts that are not resumed or of another job;
+        :class:`ArtifactError` for damaged ones.
         """
         self.out, self.rejected = out, rejected
         self.folder = out.with_name(f"{out.name}.parts")
@@ -49,7 +50,13 @@ class Parts:
             return
         if not resume:
             raise ConfigError(f"{self.folder}: an earlier prediction was not ended; --resume goes on with it")
-        self._find(json.loads(there.read_bytes()), job)
+        try:
+            self._find(json.loads(there.read_bytes()), job)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise ArtifactError(
+                f"{self.folder}: what an earlier prediction left is damaged ({str(error).splitlines()[0]:.200}); "
+                "remove the folder, and begin again without --resume"
+            ) from None
 
     def write(self, done: Sequence[Done], schema: pa.Schema, tasks: dict[str, list[str]], time: str) -> None:
         """Write one part; its rejects come first, so that rows that are there have theirs."""

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from builder.raw.labels import read_label_table
+from builder.raw.likeness import likeness, plainest
 from builder.records import read_records
 from builder.score_input import read_lines
-from pragmatiq_triton.errors import ConfigError, DataError
+from pragmatiq_triton.errors import ConfigError, DataError, RecordError
+from pragmatiq_triton.records import decode_record
 from pragmatiq_triton.time_range import TimeRange
 
 
@@ -68,10 +70,36 @@ class Moments:
         self._file = file
         self.customers_without = 0
         """Customers of the data, so far, of whom no row is."""
+        self.rows_without_history = 0
+        """Rows, so far, before whose moment nothing lies in the record."""
+        self.rows_of_unknown = 0
         self._seen: set[str] = set()
         self._of_user: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for user_id, row, at in zip(table.users.to_pylist(), table.rows.tolist(), table.at.tolist(), strict=True):
             self._of_user[user_id].append((row, at))
+        self._plainest = {plainest(user_id) for user_id in self._of_user}
+        self._like: set[str] = set()
+        self._unknown: list[str] = []
+
+    def hear(self, user_id: str) -> None:
+        """Remember a customer of the data, of whichever shard, whose id may be one of the table's written otherwise."""
+        if user_id not in self._of_user and user_id not in self._seen and plainest(user_id) in self._plainest:
+            self._like.add(user_id)
+
+    def notes(self) -> list[str]:
+        """What is to be said at the end, in sentences."""
+        told = []
+        if self._unknown:
+            told.append(
+                f"{self._file}: {self.rows_of_unknown:,} rows are of {len(self._unknown):,} customers who are not in "
+                f"the data{likeness(self._unknown, self._like)}"
+            )
+        if self.rows_without_history:
+            told.append(
+                f"{self._file}: {self.rows_without_history:,} rows are of moments before the customer's first event: "
+                "their scores are of an empty history, which finetune and evaluate leave out"
+            )
+        return told
 
     def requests(self, place: str, user_id: str, record: dict[str, Any]) -> Iterator[Request]:
         """One for each of the customer's rows; a second record of the same customer is refused."""
@@ -85,8 +113,12 @@ class Moments:
         self._seen.add(user_id)
         for row, at in rows:
             where = f"{place}, {self._file.name} row {row}"
-            if self.time == "eval_ts":
+            own = record.get("eval_ts")
+            if isinstance(own, int) and 0 < own < at:
+                seen, problem = {}, f"$.eval_ts: the record ends at {own}, before the row's moment {at}; leave it out"
+            elif self.time == "eval_ts":
                 seen, problem = {**record, "eval_ts": at}, ""
+                self.rows_without_history += not _has_history(record, at)
             else:
                 seen, problem = _at_event(record, at)
             raw = b"" if problem else msgspec.json.encode(seen)
@@ -96,6 +128,8 @@ class Moments:
         """The rows of customers who were not there."""
         for user_id, rows in self._of_user.items():
             if shard.holds(user_id):
+                self._unknown.append(user_id)
+                self.rows_of_unknown += len(rows)
                 for row, at in rows:
                     place = f"{self._file.name} row {row}"
                     yield Request(place, user_id, row, at, problem="no customer of the data has this user_id")
@@ -104,11 +138,17 @@ class Moments:
 def read_requests(data: Path, moments: Moments | None, shard: Shard, times: TimeRange) -> Iterator[Request]:
     """The rows to predict, in the data's order; rows of unknown customers are at the end."""
     for place, user_id, record in _customers(data, times):
+        if moments is not None and user_id:
+            moments.hear(user_id)
         if not shard.holds(user_id):
             continue
         if moments is None:
             raw = record if isinstance(record, bytes) else msgspec.json.encode(record)
             yield Request(place, user_id, raw=raw, problem="" if raw else _TOO_LONG)
+        elif isinstance(record, dict) and not isinstance(record.get("user_id"), str):
+            kind = f"got {type(record['user_id']).__name__}" if "user_id" in record else "and there is none"
+            problem = f"$.user_id: expected text, by which the rows of --at are found, {kind}"
+            yield Request(place, "", raw=msgspec.json.encode(record), problem=problem)
         elif isinstance(record, dict):
             yield from moments.requests(place, user_id, record)
         else:
@@ -146,6 +186,23 @@ def _at_event(record: dict[str, Any], at: int) -> tuple[dict[str, Any], str]:
             return {}, f"{n} events at ts {at}, expected one: which of them is meant cannot be told"
         before = [event for event in events if event["ts"] < at]
         lifelong = [item for item in record.get("lifelong") or [] if item["ts"] < at]
-    except (KeyError, TypeError) as error:
-        return {}, f"events and lifelong cannot be cut at ts {at}: {type(error).__name__}: {error}"
+    except (KeyError, TypeError):
+        return {}, _why_unreadable(record)
     return {**record, "events": [*before, *own], "lifelong": lifelong, "as_of": at}, ""
+
+
+def _why_unreadable(record: dict[str, Any]) -> str:
+    """What the server would say of a record whose events have no moments to cut them by."""
+    try:
+        decode_record(msgspec.json.encode(record))
+    except RecordError as error:
+        return str(error)
+    return "events and lifelong cannot be cut at the row's moment: expected whole microseconds in each ts"
+
+
+def _has_history(record: dict[str, Any], at: int) -> bool:
+    """Whether an event lies before ``at``; a record that cannot be read is refused for that, and not counted here."""
+    try:
+        return any(event["ts"] < at for event in record["events"])
+    except (KeyError, TypeError):
+        return True

@@ -21,7 +21,7 @@ def likeness(unknown: Collection[str], known: Iterable[str]) -> str:
         return ""
     known = sorted(known, reverse=True)
     best, told = 0, ""
-    for what, way in {**_WAYS, 'leading zeros, ".0", spaces or capital letters': _all_ways}.items():
+    for what, way in {**_WAYS, 'leading zeros, ".0", spaces or capital letters': plainest}.items():
         written = {way(name): name for name in known}
         found = [(name, written[way(name)]) for name in unknown if way(name) in written]
         if len(found) > best:
@@ -34,7 +34,8 @@ def likeness(unknown: Collection[str], known: Iterable[str]) -> str:
     return told
 
 
-def _all_ways(name: str) -> str:
+def plainest(name: str) -> str:
+    """The id without all in which two spellings of it may differ."""
     for way in ("spaces around them", "capital letters", 'a ".0" at the end', "leading zeros"):
         name = _WAYS[way](name)
     return name

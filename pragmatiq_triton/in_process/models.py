@@ -37,7 +37,8 @@ class InProcessModels:
     """A repository's models, which answer as its server does, to rounding (1e-6).
 
     ``tasks`` holds the tasks of each model by the name that callers of the server use (``scoring``, and
-    ``scoring_<task>`` for adapters beside other heads), in the order of the scores.
+    ``scoring_<task>`` for adapters beside other heads), in the order of the scores. ``settings`` are those of an
+    operator on which answers depend.
     """
 
     def __init__(
@@ -78,6 +79,12 @@ class InProcessModels:
         # The fingerprints' secret is this process's own: nothing of it is kept.
         tokenizer = load_tokenizer(repository / _TOKENIZER / VERSION, parameters(_TOKENIZER), secrets=None)
         self.times = tokenizer.times
+        self.settings = {
+            f"{model}.{name}": value
+            for model, its in laid.items()
+            for name, value in its.items()
+            if name not in (*_CACHES, "threads", "instances")
+        }
         self._tokenizer = TokenizerStage(tokenizer)
         self._embedder: Stage | None = None
         if (repository / _TEXT_EMBEDDER).is_dir():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from builder.predict import parts as parts_module
 from builder.predict import predict
 from builder.predict.requests import Shard
 from builder.records import read_records
-from pragmatiq_triton.errors import ConfigError, DataError, PragmatiqError
+from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError, PragmatiqError
 from pragmatiq_triton.in_process import InProcessModels
 
 T0 = 1_700_000_000_000_000
@@ -239,3 +240,99 @@ def _alive(group):
         if int(found) == group and state != "Z":
             return True
     return False
+
+
+@pytest.mark.parametrize("written", ["  c{:03}", "c{:03}.0", "C{:03}", "0c{:03}"])
+def test_customers_of_moments_who_are_written_otherwise_are_told_how(written, with_heads, write_lines, tmp_path):
+    records = [{"user_id": f"c{at:03}", "events": [event(T0)]} for at in range(3)]
+    at = moments(tmp_path, "eval_ts", *((written.format(at), T0 + 1) for at in range(3)))
+    done = predict(write_lines(*records), with_heads, tmp_path / "out.parquet", at=at, processes=1)
+    (note,) = done.notes
+    assert "3 rows are of 3 customers who are not in the data; 3 of 3 differ from known ones in" in note
+    assert "'c000': write both alike" in note
+
+
+def test_moments_before_the_first_event_are_told(with_heads, write_lines, tmp_path):
+    at = moments(tmp_path, "eval_ts", ("a", T0), ("a", T0 + 1))
+    record = {"user_id": "a", "events": [event(T0)]}
+    done = predict(write_lines(record), with_heads, tmp_path / "out.parquet", at=at, processes=1)
+    assert done.rows == 2
+    assert "1 rows are of moments before the customer's first event" in done.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"user_id": 7}, r"\$\.user_id: expected text, by which the rows of --at are found, got int"),
+        ({"user_id": None}, "got NoneType"),
+        ({"eval_ts": T0 + 5}, rf"\$\.eval_ts: the record ends at {T0 + 5}, before the row's moment"),
+        ({"events": None}, r"\$\.events: expected array, got null"),
+        ({"events": [{"source": "x"}]}, r"\$\.events\[0\]: object missing required field `?ts"),
+        ({"events": [7]}, r"\$\.events\[0\]: expected object, got int"),
+    ],
+)
+def test_records_whose_moments_cannot_be_told_are_refused_as_the_server_would(
+    change, told, with_heads, write_lines, tmp_path
+):
+    data = write_lines({"user_id": "a", "events": [event(T0)], **change})
+    at = moments(tmp_path, "ts", ("a", T0 + 10))
+    done = predict(data, with_heads, tmp_path / "out.parquet", at=at, processes=1)
+    first = json.loads(done.rejected.read_text().splitlines()[0])
+    assert re.search(told, first["error"])
+    assert first["place"].startswith("line 1")
+
+
+def test_customers_with_several_records_are_told(with_heads, write_lines, tmp_path):
+    a, b = ({"user_id": user, "events": [event(T0)]} for user in "ab")
+    done = predict(write_lines(a, b, a, {"events": []}, {"events": []}), with_heads, tmp_path / "out.parquet")
+    assert done.notes == [
+        f"{done.out}: 1 rows are of customers who have an earlier row: the file has several records of them"
+    ]
+
+
+@pytest.fixture
+def left_behind(with_heads, book, tmp_path, monkeypatch):
+    """Arguments of a prediction that ended after two parts."""
+    for name in ("PART_REQUESTS", "AT_ONCE"):
+        monkeypatch.setattr(f"builder.predict.book.{name}", 8)
+    real = parts_module.Parts.write
+
+    def write(self, *rest):
+        real(self, *rest)
+        if self.count == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(parts_module.Parts, "write", write)
+        with pytest.raises(KeyboardInterrupt):
+            predict(book, with_heads, tmp_path / "out.parquet", processes=1)
+    return book, with_heads, tmp_path / "out.parquet"
+
+
+def test_another_reject_file_and_other_settings_are_not_gone_on_with(left_behind, tmp_path, monkeypatch):
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(ConfigError, match="begun with another rejected"):
+        predict(*left_behind, rejected=tmp_path / "mine", resume=True, processes=1)
+    assert (tmp_path / "mine").read_text() == "mine"
+    monkeypatch.setenv("PRAGMATIQ_TOKENIZER_MAX_EVENTS", "2")
+    with pytest.raises(ConfigError, match="begun with another settings"):
+        predict(*left_behind, resume=True, processes=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("job.json", b""),
+        ("job.json", b"{"),
+        ("part-000000.parquet", b""),
+        ("part-000001.parquet", b"PAR1"),
+        ("part-000000.rejected.jsonl", None),
+    ],
+)
+def test_damaged_parts_are_one_line(name, content, left_behind):
+    file = left_behind[2].with_name("out.parquet.parts") / name
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"is damaged .* remove the folder"):
+        predict(*left_behind, resume=True, processes=1)
