@@ -1,14 +1,14 @@
 """A model repository as an object: scores and embeddings of records, frames and tables, without a server."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from builder.python_api.tables import is_table, records_of
+from builder.python_api.tables import customers_of, is_table
 from pragmatiq_client.records import Record
 from pragmatiq_client.values import UnreadableValueError, to_json
 from pragmatiq_triton.batch import Float32
@@ -118,9 +118,10 @@ class Model:
         """
         if is_table(records):
             pandas = _pandas()
-            customers = records_of(records, profiles)
-            rows = [_scores(self._models.tasks, answer) for answer in self._answers(customers)]
-            return pandas.DataFrame(rows, columns=self.tasks, index=_index(pandas, customers))
+            customers = customers_of(records, profiles)
+            answers = self._answers(customers.records, customers.told)
+            rows = [_scores(self._models.tasks, answer) for answer in answers]
+            return pandas.DataFrame(rows, columns=self.tasks, index=_index(pandas, customers.records))
         scores = [_scores(self._models.tasks, answer) for answer in self._answers(_sequence(records, profiles))]
         return scores[0] if _is_record(records) else scores
 
@@ -146,8 +147,9 @@ class Model:
             raise ConfigError(f"model={model!r}: no such model; expected one of {', '.join(self._models.tasks)}")
         if is_table(records):
             pandas = _pandas()
-            customers = records_of(records, profiles)
-            return pandas.DataFrame(self._embeddings(customers, model), index=_index(pandas, customers))
+            customers = customers_of(records, profiles)
+            vectors = self._embeddings(customers.records, model, customers.told)
+            return pandas.DataFrame(vectors, index=_index(pandas, customers.records))
         vectors = self._embeddings(_sequence(records, profiles), model)
         return vectors[0] if _is_record(records) else vectors
 
@@ -155,18 +157,20 @@ class Model:
         """Let go of the model's threads; it cannot be asked any more."""
         self._models.close()
 
-    def _embeddings(self, records: Sequence[RecordLike], model: str) -> Float32:
+    def _embeddings(self, records: Sequence[RecordLike], model: str, told: "_Told | None" = None) -> Float32:
         vectors = np.empty((len(records), self._models.manifest.dim), np.float32)
-        for row, answer in enumerate(self._answers(records)):
+        for row, answer in enumerate(self._answers(records, told)):
             vectors[row] = answer[model].embedding
         return vectors
 
-    def _answers(self, records: Sequence[RecordLike]) -> Iterator[dict[str, Answered]]:
+    def _answers(self, records: Sequence[RecordLike], told: "_Told | None" = None) -> Iterator[dict[str, Answered]]:
+        """What each record gets; ``told`` says of which one, in a table's words, something is wrong."""
+        told = told or _told
         for start in range(0, len(records), _AT_ONCE):
-            raws = [_raw(record, start + i) for i, record in enumerate(records[start : start + _AT_ONCE])]
+            raws = [_raw(record, start + i, told) for i, record in enumerate(records[start : start + _AT_ONCE])]
             for i, answer in enumerate(self._models.answers(raws)):
                 if isinstance(answer, RecordError):
-                    raise DataError(f"record {start + i}: {answer}") from None
+                    raise DataError(told(start + i, str(answer))) from None
                 if isinstance(answer, Exception):
                     raise answer
                 yield answer
@@ -184,16 +188,28 @@ def _is_record(records: Any) -> bool:
 def _sequence(records: Any, profiles: Any) -> list[RecordLike]:
     if profiles is not None:
         raise DataError("profiles: goes with a table of events; a record holds its own attributes and lifelong")
-    return [records] if _is_record(records) else list(records)
+    if _is_record(records):
+        return [records]
+    if not isinstance(records, Iterable):
+        expected = "a record, a sequence of records, or a frame of pandas or polars or an Arrow table"
+        raise DataError(f"records: expected {expected}, got {type(records).__name__}")
+    return list(records)
 
 
-def _raw(record: RecordLike, number: int) -> bytes:
+_Told = Callable[[int, str], str]
+
+
+def _told(number: int, problem: str) -> str:
+    return f"record {number}: {problem}"
+
+
+def _raw(record: RecordLike, number: int, told: _Told) -> bytes:
     if isinstance(record, bytes):
         return record
     try:
         return record.encode() if isinstance(record, str) else to_json(record)
     except (UnreadableValueError, UnicodeEncodeError) as error:
-        raise DataError(f"record {number}: {error}") from None
+        raise DataError(told(number, str(error))) from None
 
 
 def _index(pandas: Any, customers: Sequence[Mapping[str, Any]]) -> Any:

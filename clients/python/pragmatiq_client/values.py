@@ -34,7 +34,7 @@ def plain_record(record: Mapping[str, Any] | Record) -> dict[str, Any]:
     """
     members = _mapping(record, "$")
     convert: dict[str, Callable[[Any, str], Any]] = {
-        "user_id": _user_id,
+        "user_id": user_id_text,
         "events": lambda value, path: _each(value, path, _event),
         "lifelong": lambda value, path: _each(value, path, _milestone),
         "attributes": _fields,
@@ -114,13 +114,20 @@ def _is_plain(value: Any) -> bool:
     return kind is int or kind is bool or value is None or (kind is float and math.isfinite(value))
 
 
-def _user_id(value: Any, path: str) -> Any:
+def user_id_text(value: Any, path: str) -> str:
+    """A customer's id as the wire has it; :class:`UnreadableValueError` for what has no one spelling."""
+    if type(value) is str and value.isascii():
+        return value
     if isinstance(value, enum.Enum):
         value = value.value
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(int(value))
     if isinstance(value, str | bytes | uuid.UUID):
-        return _scalar(value, path)
+        return str(_scalar(value, path))
+    if _is_missing(value):
+        raise UnreadableValueError(
+            path, f"expected text, a whole number or a UUID, got {_name(value)} (a missing value)"
+        )
     problem = f"expected text, a whole number or a UUID, got {_name(value)} {value!r:.80}"
     if isinstance(value, float | np.floating):
         problem += ": ids that were read as floats have lost their spelling"

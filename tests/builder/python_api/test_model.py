@@ -178,3 +178,104 @@ def test_without_pandas_a_table_says_what_to_install(model, monkeypatch):
 def test_a_folder_that_is_no_repository_is_refused(tmp_path):
     with pytest.raises(ArtifactError, match="expected a model repository"):
         pt.load(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+def test_an_id_is_the_same_as_a_number_and_as_text(kind, model, expected):
+    number = {"b": 9007199254740993, "a": 7}
+    events = [{**row, "user_id": number[row["user_id"]]} for row in EVENTS]
+    profiles = [{**row, "user_id": str(number[row["user_id"]])} for row in PROFILES]
+    frame = model.score(make(kind, events), profiles=make(kind, profiles))
+    assert frame.index.tolist() == [9007199254740993, 7]
+    np.testing.assert_allclose(frame.to_numpy(), [[*scores.values()] for scores in expected], rtol=0, atol=1e-6)
+
+
+def test_profiles_that_are_written_otherwise_give_a_warning(model):
+    profiles = [{**row, "user_id": f"{row['user_id']} "} for row in PROFILES]
+    with pytest.warns(UserWarning, match=r"2 of 2 differ from known ones in spaces .* 'a ' and 'a'") as warned:
+        model.score(make("arrow", EVENTS), profiles=make("arrow", profiles))
+    assert warned[0].filename == __file__, "the line that called is shown"
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"ts": None}, r"row 1 \(user_id 'b'\), column ts: expected (int|a moment), got"),
+        ({"ts": 5}, r"row 1 \(user_id 'b'\), column ts: expected microseconds"),
+        ({"source": None}, r"row 1 \(user_id 'b'\), column source: expected str, got null"),
+        ({"user_id": None}, r"row 1, column user_id: expected text, .* \(a missing value\)"),
+        ({"memo": ["x"]}, r"row 1 \(user_id 'b'\), column memo: expected bool"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_named_by_row_and_column(kind, change, told, model):
+    others = {name: None for name in change if name not in EVENTS[0]}
+    rows = [{**row, **(change if at == 1 else others)} for at, row in enumerate(EVENTS)]
+    if kind == "pandas" and change == {"ts": None}:
+        frame = make(kind, rows).astype({"ts": "Int64"})
+    else:
+        frame = make(kind, rows)
+    with pytest.raises(DataError, match=told):
+        model.score(frame)
+
+
+def test_a_column_that_is_there_twice_is_refused(model):
+    pandas = importlib.import_module("pandas")
+    frame, table = make("pandas", EVENTS), make("arrow", EVENTS)
+    for twice in (
+        pandas.concat([frame, frame[["amount"]]], axis=1),
+        table.append_column("amount", table["amount"]),
+        frame.assign(one="x").rename(columns={"one": 1}).assign(**{"1": "y"}),
+    ):
+        with pytest.raises(DataError, match=r"the column '(amount|1)' is there twice"):
+            model.score(twice)
+
+
+def test_what_is_neither_a_record_nor_a_table_is_named(model):
+    lazy = make("polars", EVENTS).lazy()
+    for given, told in (
+        (None, "got NoneType"),
+        (5, "got int"),
+        (lazy, r"collect\(\) it first"),
+        (make("pandas", EVENTS).set_index("user_id"), r"user_id is in the index, of which reset_index\(\)"),
+    ):
+        with pytest.raises(DataError, match=told):
+            model.score(given)
+    with pytest.raises(DataError, match=r"profiles: expected a frame .* got a list"):
+        model.score(make("pandas", EVENTS), profiles=PROFILES)
+
+
+def test_what_raw_data_hold_is_a_table(model, expected, tmp_path):
+    fields = pa.map_(pa.string(), pa.string())
+    rows = [
+        {
+            "user_id": c["user_id"],
+            "ts": e["ts"],
+            "source": e["source"],
+            "fields": [*e["fields"].items()],
+            "event_id": "x",
+        }
+        for c in CUSTOMERS
+        for e in c["events"]
+    ]
+    text = pa.string()
+    schema = pa.schema(
+        [("user_id", text), ("ts", pa.int64()), ("source", text), ("fields", fields), ("event_id", text)]
+    )
+    table = pa.Table.from_pylist(rows, schema)
+    for events in (table, table.to_pandas()):
+        check(model.score(events, profiles=make("arrow", PROFILES)), expected)
+    twice = pa.array([[("amount", "1"), ("amount", "2")]] * len(table), fields)
+    with pytest.raises(DataError, match=r"row 0, column fields: a key is in the map twice"):
+        model.score(table.set_column(3, "fields", twice))
+
+
+def test_nanoseconds_of_a_polars_frame_are_not_cut(model):
+    polars = importlib.import_module("polars")
+    frame = make("polars", EVENTS).with_columns(
+        (
+            polars.from_epoch("ts", "us").cast(polars.Datetime("ns")) + polars.duration(nanoseconds=7)
+        ).dt.replace_time_zone("UTC")
+    )
+    with pytest.raises(DataError, match="row 0, column ts: expected whole microseconds"):
+        model.score(frame)
