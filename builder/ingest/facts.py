@@ -9,6 +9,7 @@ from builder.ingest.sql import ident
 from builder.ingest.tables import Opener, Scan
 from builder.ingest.times import TimeReader, time_reader
 from builder.ingest.values import NEGATIVE, POSITIVE, number_text, plain_text
+from builder.ingest.words import AS_OF, DECISION, EVENT_TIME, TIME, words_of
 from pragmatiq_triton.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -243,6 +244,10 @@ def _time(
     try:
         reader = time_reader(connection, sample, column, kind, setting, where)
     except ConfigError as error:
+        if "add unit: excel" in str(error) and setting.unit is None and _says_time(setting.column):
+            return _time(
+                connection, sample, column, kind, TimeColumn(setting.column, unit="excel", zone=setting.zone), where
+            )
         return nothing | {"time_problem": str(error) if "no other value tells" in str(error) else ""}
     moment = reader.of(column)
     row = run(
@@ -256,3 +261,7 @@ def _time(
     if not filled or read < _MOST * filled or first.year < 1850 or last.year > 2200:
         return nothing
     return nothing | {"time": reader, "first": str(first), "last": str(last), "times_of_day": times_of_day}
+
+
+def _says_time(name: str) -> bool:
+    return bool(words_of(name) & (TIME | EVENT_TIME | AS_OF | DECISION)) or name.lower().endswith("_at")

@@ -12,6 +12,7 @@ from builder.ingest.left_out import (
     UNKNOWN,
     LeftOut,
     find_bad,
+    leave_out_contradictions,
     leave_out_duplicates,
     leave_out_older,
     leave_out_unknown,
@@ -144,6 +145,7 @@ class _Line:
                 more |= profile_numbers(self._connection, self._out / "profiles.parquet")
             else:
                 leave_out_unknown(self._connection, mapped, left_out, "customers")
+                leave_out_contradictions(self._connection, mapped, left_out)
                 self._tell(mapped, left_out)
                 task = where.removeprefix("labels.")
                 file = self._out / "labels" / f"{task}.parquet"

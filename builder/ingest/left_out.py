@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SAME = "duplicate: every column is that of an earlier row"
 SAME_ID = "event_id again: an earlier row of the customer has it, with other values"
 UNKNOWN = "unknown customer: no event has it"
+CONTRADICTS = "contradictory label: the customer has the other label for the same moment"
 OLDER = "older profile: the customer has one with a newer as_of, or a later row"
 _MOST_COMPARED = 10_000
 
@@ -72,6 +73,17 @@ def leave_out_unknown(connection: "duckdb.DuckDBPyConnection", mapped: Mapped, l
     unknown = f"SELECT {ROW}, user_id FROM ({good}) ANTI JOIN {known} USING (user_id)"
     tell_alike(connection, mapped, unknown, known)
     _leave_out(connection, left_out, UNKNOWN, f"SELECT {ROW} FROM ({unknown})", mapped.loaded.where)
+
+
+def leave_out_contradictions(connection: "duckdb.DuckDBPyConnection", mapped: Mapped, left_out: LeftOut) -> None:
+    """Labels of which another one of the same customer, moment and event says the opposite: none is believed."""
+    same = ", ".join(name for name in ("user_id", "eval_ts", "ts", "event_id") if name in mapped.columns)
+    good = f"SELECT {ROW}, {same}, label FROM {mapped.view} ANTI JOIN {left_out.name} USING ({ROW})"
+    rows = (
+        f"SELECT {ROW} FROM (SELECT {ROW}, min(label) OVER same <> max(label) OVER same AS differ FROM ({good}) "
+        f"WINDOW same AS (PARTITION BY {same})) WHERE differ"
+    )
+    _leave_out(connection, left_out, CONTRADICTS, rows, mapped.loaded.where)
 
 
 def spelled_twice(connection: "duckdb.DuckDBPyConnection", known: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Columns of moments: their format, unit and zone are found in the whole column, and read by one expression."""
 
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from builder.ingest.queries import run
@@ -25,6 +26,9 @@ _PACKED = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 """Digits of times that are written without separators."""
 _SAMPLE_ROWS = 2_000
 _OFFSET = r":\d\d.*(?:[zZ]|[+-]\d\d(?::?\d\d)?)$"
+_EXCEL_1970, _EXCEL_9999 = 25_569, 2_958_465
+_EXCEL_USUAL = (32_874, 51_136)
+"""Days of a spreadsheet between 1990 and 2040."""
 _SPAN = {unit: (365 * 86_400 * 1e9 / per, 130 * 365 * 86_400 * 1e9 / per) for unit, per in NANOSECONDS.items()}
 """Numbers of a unit between 1971 and 2100."""
 
@@ -74,7 +78,7 @@ def time_reader(
     if kind != "VARCHAR":
         raise ConfigError(f"{where}: {setting.column} is {kind}; expected timestamps, dates, numbers or text")
     if setting.unit is not None:
-        return _unit(setting.unit)
+        return _unit(setting.unit, setting.zone)
     if setting.format in ORDERS:
         return _order(connection, table, column, setting.format, setting.zone)
     if setting.format == "iso":
@@ -105,6 +109,7 @@ def _found(
     assert n_read
     best = max(n_read)
     if best == 0:
+        _refuse_spreadsheet(connection, table, column, setting, where)
         raise ConfigError(
             f"{where}: {setting.column}: no time could be read, such as {sample[0]!r}; add format: and a strptime "
             "format"
@@ -145,7 +150,7 @@ def _of_numbers(
     connection: "duckdb.DuckDBPyConnection", table: str, column: str, setting: TimeColumn, where: str
 ) -> TimeReader:
     if setting.unit is not None:
-        return _unit(setting.unit)
+        return _unit(setting.unit, setting.zone)
     if setting.format != "auto":
         as_text = "CAST({0} AS VARCHAR)"
         return _local(
@@ -169,18 +174,47 @@ def _of_numbers(
     for unit, (least, most) in _SPAN.items():
         if least <= median <= most:
             return _unit(unit)
+    _refuse_spreadsheet(connection, table, column, setting, where)
     raise ConfigError(
         f"{where}: {setting.column}: numbers such as {median:.0f} are no times between 1971 and 2100 in s, ms, us or "
         "ns; add unit: or format:"
     )
 
 
-def _unit(unit: str) -> TimeReader:
+def _unit(unit: str, zone: str | None = None) -> TimeReader:
+    if unit == "excel":
+        return _of_spreadsheet(zone)
     # Decimal keeps microseconds that a float has not.
     per = {"s": "* 1000000", "ms": "* 1000", "us": "", "ns": "/ 1000"}[unit]
     number = f"CAST(floor(TRY_CAST({{0}} AS DECIMAL(28, 6)) {per}) AS BIGINT)"
     plausible = f"abs(TRY_CAST({{0}} AS DOUBLE)) < {2.5e17 * 1e3 / NANOSECONDS[unit]:.0f}"
     return TimeReader(f"CASE WHEN {plausible} THEN make_timestamp({number}) END", f"numbers in {unit}", {"unit": unit})
+
+
+def _of_spreadsheet(zone: str | None) -> TimeReader:
+    """Days since 1899-12-30 in local time; to whole milliseconds, since fractions of a day are written rounded."""
+    number = _double("{0}")
+    moment = f"make_timestamp(CAST(round(({number} - {_EXCEL_1970}) * 86400000) AS BIGINT) * 1000)"
+    sql = f"CASE WHEN {number} BETWEEN 1 AND {_EXCEL_9999} THEN {moment} END"
+    return _local(sql, "days of a spreadsheet", {"unit": "excel"}, zone)
+
+
+def _refuse_spreadsheet(
+    connection: "duckdb.DuckDBPyConnection", table: str, column: str, setting: TimeColumn, where: str
+) -> None:
+    """ConfigError where most values may be days of a spreadsheet: small numbers may as well be anything else."""
+    row = run(connection, f"SELECT median({_double(column)}) FROM {table}", where).fetchone()
+    if row and row[0] is not None and _EXCEL_USUAL[0] <= row[0] <= _EXCEL_USUAL[1]:
+        day = date(1899, 12, 30) + timedelta(days=int(row[0]))
+        raise ConfigError(
+            f"{where}: {setting.column}: numbers such as {row[0]:.10g} are no times in s, ms, us or ns, and may be "
+            f"days of a spreadsheet ({int(row[0])} is {day}); add unit: excel"
+        )
+
+
+def _double(column: str) -> str:
+    """A number whose fraction a point or a comma begins."""
+    return f"TRY_CAST(replace(CAST({column} AS VARCHAR), ',', '.') AS DOUBLE)"
 
 
 def _iso(connection: "duckdb.DuckDBPyConnection", table: str, column: str, zone: str | None, where: str) -> TimeReader:

@@ -309,3 +309,14 @@ def test_a_file_that_is_there_stays(monkeypatch, tmp_path):
     with pytest.raises(DataError, match=r"cards\.csv: has no rows"):
         draft(tmp_path, ["cards.csv"], monkeypatch, tmp_path / "ingest.yaml", overwrite=True)
     assert (tmp_path / "ingest.yaml").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("mark", [".", ","])
+def test_days_of_a_spreadsheet_are_told_by_the_name_of_their_column(mark, monkeypatch, tmp_path):
+    rows = [f"c{at % 5};{45658 + at / 7:.6f};{40000 + at}.50".replace(".", mark) for at in range(40)]
+    (tmp_path / "cards.csv").write_text("customer;booked_at;balance\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    found = draft(tmp_path, ["cards.csv"], monkeypatch, tmp_path / "ingest.yaml", zone="Europe/London")
+    (cards,) = found["events"]
+    assert cards["time"] == {"column": "booked_at", "unit": "excel", "zone": "Europe/London"}
+    assert [*cards["fields"]] == ["balance"]
+    assert ingest(tmp_path / "ingest.yaml", tmp_path / "raw").events == 40

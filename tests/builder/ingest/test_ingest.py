@@ -426,3 +426,27 @@ def test_customers_that_one_table_writes_in_several_ways_are_told(tables):
     assert note in told.lines
     assert note in report.tables[0].notes
     assert report.customers == 4
+
+
+def test_labels_that_contradict_each_other_are_rejected(tables):
+    tables.cards("c1,2025-01-01,5", "c2,2025-01-01,5")
+    rows = ["c1,2025-02-01,1", "c1,2025-02-01,0", "c1,2025-03-01,1", "c2,2025-02-01,0", "c1,2025-02-01,1"]
+    tables.write("labels.csv", "\n".join(["user,at,late,no", *(f"{row},{at}" for at, row in enumerate(rows))]) + "\n")
+    settings = {"late": {"table": "labels.csv", "user": "user", "at": "at", "label": "late"}}
+    report = tables.ingest(labels=settings)
+    assert tables.labels("late") == [("c1", 1), ("c2", 0)]
+    assert [(row["row"], row["reason"].split(":")[0]) for row in tables.rejected()] == [
+        (row, "contradictory label") for row in ("0", "1", "4")
+    ]
+    assert sum(report.tables[1].rejected.values()) == 3
+    assert validate(tables.out).ok
+    with pytest.raises(LimitsExceededError, match=r"labels.late: 3 bad rows of 5 rows"):
+        tables.ingest(labels=settings, limits={})
+
+
+def test_labels_of_two_events_of_one_moment_do_not_contradict(tables):
+    tables.cards("c1,2025-01-01,5,p1", "c1,2025-01-01,6,p2", header="user,at,amount,no")
+    tables.write("labels.csv", "user,at,fraud,no\nc1,2025-01-01,0,p1\nc1,2025-01-01,1,p2\n")
+    label = {"table": "labels.csv", "user": "user", "event_time": "at", "label": "fraud", "event_id": "no"}
+    tables.ingest(events=[CARDS | {"event_id": "no"}], labels={"fraud": label})
+    assert tables.labels("fraud") == [("c1", 0), ("c1", 1)]

@@ -130,3 +130,13 @@ def test_typed_columns(tables, column, moment):
 def test_the_machine_s_zone_changes_nothing(tables, monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     assert read(tables, ["2025-02-28 13:14:15", "2025-02-28T13:14:15+00:00"])[0] == ["2025-02-28T13:14:15"] * 2
+
+
+@pytest.mark.parametrize("value", ["45658.520833333336", "45658,5208333333", "45658.5208333333"])
+def test_days_of_a_spreadsheet_are_asked_for_and_read(tables, value):
+    with pytest.raises(ConfigError, match=r"at: numbers such as 45658.5.* \(45658 is 2025-01-01\); add unit: excel"):
+        read(tables, [value])
+    assert read(tables, [value], unit="excel") == (["2025-01-01T12:30:00"], "days of a spreadsheet, as UTC")
+    local = read(tables, ["45839.5", "soon", "-1", "9e9"], unit="excel", zone="Europe/London")
+    assert local == (["2025-07-01T11:00:00"], "days of a spreadsheet, Europe/London")
+    assert tables.reasons() == [(row, "time cannot be read as days of a spreadsheet, Europe/London") for row in "123"]
