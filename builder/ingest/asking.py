@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import cast, get_args
 
-from builder.ingest.guess import UNKNOWN, Guess, Kind
+from builder.ingest.guess import Guess, Kind
+from builder.ingest.settings import UNKNOWN
 
 Ask = Callable[[str, str, list[str]], str]
 """Asks a question with a default and what may be answered; returns the answer."""

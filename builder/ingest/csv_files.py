@@ -2,6 +2,7 @@
 
 import csv as csv_module
 import io
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from builder.ingest.encodings import UTF8, as_utf8, encoding_of, opened, packing
 from builder.ingest.settings import Csv
 from builder.ingest.sql import text, texts
 from pragmatiq_triton.errors import ConfigError, DataError
+from pragmatiq_triton.listing import one_line
 
 if TYPE_CHECKING:
     import duckdb
@@ -17,6 +19,19 @@ if TYPE_CHECKING:
 DELIMITERS = (",", ";", "\t", "|")
 MOST_LINE_BYTES = 2 << 20
 _SAMPLE = 1 << 20
+_LOOKED_AT, _MOST_TITLES, _MOST_LINES = 200, 50, 0.5
+
+
+class TitleLinesError(ConfigError):
+    """A text table begins with ``skip`` lines above the names of its columns, and no setting says so."""
+
+    def __init__(self, where: str, skip: int, first: str) -> None:
+        lines = "its first line is no line" if skip == 1 else f"its first {skip} lines are no lines"
+        super().__init__(
+            f"{where}: {lines} of column names ({one_line(first)[:60]!r}); add csv: {{skip: {skip}}}, or csv: "
+            "{header: true} if the first line has the names"
+        )
+        self.skip = skip
 
 
 @dataclass(frozen=True)
@@ -36,7 +51,8 @@ def csv_scan(
     """Every column as text; lines that are no rows go to the table ``rejects``.
 
     Raises:
-        ConfigError: nothing tells the delimiter, or there seems to be no header.
+        ConfigError: nothing tells the delimiter, or there seems to be no header;
+            :class:`TitleLinesError` if it is further below.
         DataError: an empty or damaged file, or files whose columns differ.
     """
     notes: list[str] = []
@@ -49,6 +65,9 @@ def csv_scan(
         if csv.encoding is None and encoding != UTF8:
             notes.append(f"{file.name} is read as {encoding}; csv: {{encoding: ...}} names another")
         readable.append(as_utf8(file, encoding, work))
+        if csv.header is None and not csv.skip and (skip := _title_lines(readable[-1], csv)):
+            title = next((line for line in _sample(readable[-1]).splitlines() if line.strip()), "")
+            raise TitleLinesError(f"{where}: {file.name}", skip, title)
     delimiter = csv.delimiter or _delimiter(connection, readable[0], csv, f"{where}: {files[0].name}")
     columns: list[str] = []
     for file, copy in zip(files, readable, strict=True):
@@ -81,6 +100,36 @@ def csv_scan(
         notes.append(f"columns are parted by {delimiter!r}")
     paths = [str(path) for path in readable]
     return CsvScan(f"read_csv({texts(paths)}, {listed})", columns, paths, rejects, notes)
+
+
+def _title_lines(file: Path, csv: Csv) -> int:
+    """Lines above the names of the columns: blank ones, and those that have less columns than the rows; 0 if none.
+
+    Without a doubt alone: most lines have as many columns as each other, the first line fewer or half of them empty,
+    and a line below it has them all and no number.
+    """
+    lines = _sample(file).splitlines()[:_LOOKED_AT]
+    best = (0.0, 0, list[list[str]]())
+    for delimiter in [csv.delimiter] if csv.delimiter else DELIMITERS:
+        try:
+            rows = [next(csv_module.reader([line], delimiter=delimiter, quotechar=csv.quote), []) for line in lines]
+        except csv_module.Error:
+            continue
+        widths = Counter(len(row) for row in rows if len(row) > 1)
+        for width, n in widths.most_common(1):
+            best = max(best, (n / len(rows), width, rows), key=lambda each: each[:2])
+    share, width, rows = best
+    if share < _MOST_LINES or not _is_title(rows[0], width):
+        return 0
+    is_names = (
+        len(row) == width and all(cell.strip() and not _is_number(cell) for cell in row) for row in rows[:_MOST_TITLES]
+    )
+    return next((at for at, found in enumerate(is_names) if found), 0)
+
+
+def _is_title(row: list[str], width: int) -> bool:
+    n_filled = sum(bool(cell.strip()) for cell in row)
+    return len(row) < width or width - n_filled >= max(2, width / 2)
 
 
 def _delimiter(connection: "duckdb.DuckDBPyConnection", file: Path, csv: Csv, where: str) -> str:

@@ -13,10 +13,10 @@ import msgspec
 from builder.ingest.asking import Ask
 from builder.ingest.database import connected
 from builder.ingest.facts import ColumnFacts, TableFacts, table_facts, with_orders
-from builder.ingest.guess import UNKNOWN, Guess
+from builder.ingest.guess import Guess
 from builder.ingest.matching import share_at_events
 from builder.ingest.roles import guess_roles
-from builder.ingest.settings import ALL, Limits
+from builder.ingest.settings import ALL, UNKNOWN, Limits
 from builder.ingest.tables import Opener
 from builder.ingest.values import is_text
 from builder.ingest.words import LABEL_TABLES, words_of
@@ -119,7 +119,7 @@ def _tasks(labels: list[Guess]) -> dict[str, Guess]:
     """By the name of the label's column, or of the file where that says no more than label."""
     found: dict[str, Guess] = {}
     for guess in labels:
-        is_sure = sum(column.is_binary for column in guess.facts.columns) == 1
+        is_sure = sum(column.is_binary for column in guess.facts.columns) <= 1
         says_it = guess.label and is_sure and not words_of(guess.label) <= LABEL_TABLES | {"y", "flag", "value"}
         task = str(guess.label) if says_it else guess.name
         found[task if task not in found else f"{task}_{len(found)}"] = guess
@@ -136,6 +136,7 @@ def _entry(guess: Guess, base: Path, body: list[str], indent: str) -> list[str]:
     shown = table.relative_to(base).as_posix() if table.is_relative_to(base) else table.as_posix()
     lines = [
         _commented(f"table: {_quoted(shown)}", notes),
+        *([_commented(f"csv: {{skip: {facts.skip}}}", "lines above the names of the columns")] if facts.skip else []),
         _commented(f"user: {_user(facts, user)}", why),
         *body,
         *(f"# left out: {_quoted(name)}, {reason}" for name, reason in guess.left_out.items()),
@@ -191,7 +192,10 @@ def _labels(guess: Guess, zone: str | None) -> list[str]:
     column = guess.facts.column(label)
     others = [each.name for each in guess.facts.columns if each.is_binary and each.name != label]
     note = f"values {', '.join(column.values)}" + (f"; as well: {', '.join(others)}" if others else "")
-    return [*lines, _commented(f"label: {_quoted(label)}", note)]
+    if column.is_binary:
+        return [*lines, _commented(f"label: {_quoted(label)}", note)]
+    setting = f"label: {{column: {_quoted(label)}, positive: [{json.dumps(UNKNOWN)}]}}"
+    return [*lines, _commented(setting, f"CHECK: which mean 1, the others 0? {note}")]
 
 
 def _time(guess: Guess, key: str, name: str | None, zone: str | None, why: str = "") -> list[str]:

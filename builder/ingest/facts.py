@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from builder.ingest.csv_files import TitleLinesError
 from builder.ingest.queries import run
 from builder.ingest.settings import Csv, FieldColumn, TimeColumn
 from builder.ingest.sql import ident
@@ -98,13 +99,17 @@ class ColumnFacts:
 
 @dataclass(frozen=True)
 class TableFacts:
-    """A table: ``pattern`` as it was given, its rows and columns, and DuckDB's table of the ``sample``."""
+    """A table: ``pattern`` as it was given, its rows and columns, and DuckDB's table of the ``sample``.
+
+    ``skip``: lines above the names of its columns.
+    """
 
     pattern: str
     scan: Scan
     rows: int
     columns: list[ColumnFacts]
     sample: str
+    skip: int = 0
 
     def column(self, name: str) -> ColumnFacts:
         """The column of that name."""
@@ -121,7 +126,12 @@ def table_facts(connection: "duckdb.DuckDBPyConnection", opener: Opener, pattern
     Raises ConfigError and DataError where it cannot be read.
     """
     where = pattern
-    scan = opener.files(pattern, None, Csv(), where)
+    skip = 0
+    try:
+        scan = opener.files(pattern, None, Csv(), where)
+    except TitleLinesError as error:
+        skip = error.skip
+        scan = opener.files(pattern, None, Csv(skip=skip), where)
     names = list(scan.columns)
     counts = ", ".join(f"count({ident(name)}), approx_count_distinct({_comparable(name, scan)})" for name in names)
     row = run(connection, f"SELECT count(*), {counts} FROM {scan.sql}", where).fetchone()
@@ -139,7 +149,7 @@ def table_facts(connection: "duckdb.DuckDBPyConnection", opener: Opener, pattern
         _column_facts(connection, sample, scan, name, row[1 + 2 * at], row[2 + 2 * at], where)
         for at, name in enumerate(names)
     ]
-    return TableFacts(pattern, scan, row[0], columns, sample)
+    return TableFacts(pattern, scan, row[0], columns, sample, skip)
 
 
 def with_orders(connection: "duckdb.DuckDBPyConnection", tables: list[TableFacts]) -> list[TableFacts]:

@@ -8,8 +8,6 @@ from typing import Literal
 from builder.ingest.facts import TableFacts
 
 Kind = Literal["events", "profiles", "labels"]
-UNKNOWN = "???"
-"""Stands where nothing could be guessed; ingest refuses it."""
 
 
 @dataclass

@@ -33,6 +33,7 @@ _ROWS_PER_CUSTOMER = 1.05
 """Above so many a customer has several rows, as in events."""
 _MOST_SNAPSHOTS = 3
 """Rows per customer below which a table of that name holds snapshots of customers."""
+_MOST_CLASSES = 8
 _FEW = 20
 """Values and rows that say little, because they may agree by chance."""
 _SAME = 0.5
@@ -106,13 +107,14 @@ def _is_key(column: ColumnFacts) -> bool:
 def _guess_kind(guess: Guess) -> None:
     facts = guess.facts
     binary = [column for column in facts.columns if column.is_binary and column.name != guess.user]
-    others = [column for column in facts.columns if column.name != guess.user and not column.is_binary]
+    binary = binary or [column for column in facts.columns if column.name != guess.user and _is_of_classes(column)]
+    others = [column for column in facts.columns if column.name != guess.user and column not in binary]
     has_times = bool(_moments(facts, guess.user))
     named = words_of(facts.pattern)
     is_labels = binary and len(facts.columns) <= 7 and (
         named & LABEL_TABLES
         or any(words_of(column.name) & LABEL for column in binary)
-    ) and sum(not _is_moment(column) for column in others) <= 2  # fmt: skip
+    ) and sum(not _is_moment(column) for column in others) <= (2 if binary[0].is_binary else 1)  # fmt: skip
     if is_labels and not any(column.is_nested for column in facts.columns):
         guess.kind = "labels"
         guess.label = min(binary, key=lambda column: -_like_a_label(column)).name
@@ -122,6 +124,11 @@ def _guess_kind(guess: Guess) -> None:
     is_of_customers = guess.user is not None and per_customer <= _ROWS_PER_CUSTOMER
     if is_named_so or is_of_customers or not has_times:
         guess.kind = "profiles"
+
+
+def _is_of_classes(column: ColumnFacts) -> bool:
+    """Whether it is named as a label is and has a few values, though not those of a label."""
+    return 2 <= len(column.values) <= _MOST_CLASSES and bool(words_of(column.name) & LABEL) and not _is_moment(column)
 
 
 def _guess_time(guess: Guess) -> None:

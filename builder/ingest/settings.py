@@ -15,6 +15,8 @@ from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 
 Format = Literal["csv", "json", "parquet", "arrow"]
 Duplicates = Literal["drop", "keep"]
+UNKNOWN = "???"
+"""Stands where init could not guess; ingest refuses it."""
 ALL = "*"
 """As the name of a field: every entry of a map or of a struct."""
 

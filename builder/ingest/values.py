@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from builder.ingest.settings import FieldColumn, LabelColumn
+from builder.ingest.settings import UNKNOWN, FieldColumn, LabelColumn
 from builder.ingest.sql import ident, text
 from pragmatiq_triton.errors import ConfigError
 
@@ -94,6 +94,8 @@ def label_class(column: str, label: LabelColumn, where: str) -> str:
     negative = [value.strip().lower() for value in label.negative]
     if both := sorted({*positive} & {*negative}):
         raise ConfigError(f"{where}: label: {both[0]!r} is among positive and negative")
+    if UNKNOWN in (*positive, *negative):
+        raise ConfigError(f"{where}: label: say in place of {UNKNOWN!r} which of its values mean 1 (or 0, in negative)")
     value = f"lower(trim(CAST({column} AS VARCHAR)))"
     if not positive and not negative:
         positive, negative = list(POSITIVE), list(NEGATIVE)

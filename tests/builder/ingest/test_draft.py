@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from builder.ingest import ingest
+from builder.ingest.csv_files import _title_lines
 from builder.ingest.draft import draft_settings
+from builder.ingest.settings import Csv
 from builder.synth import generate
 from builder.validation import validate
 from pragmatiq_triton.errors import ConfigError, DataError
@@ -270,10 +272,6 @@ def test_tables_without_events(monkeypatch, tmp_path):
     told = r"people.csv has 2 rows, customer customer, moment in no column, columns customer, age; name one"
     with pytest.raises(ConfigError, match=rf"no table looks like events .*: {told}"):
         draft(tmp_path, ["people.csv"], monkeypatch, tmp_path / "ingest.yaml")
-    lines = ["Export of 01.01.2025", "", "customer,at,amount", "c1,2025-01-01,5"]
-    (tmp_path / "titled.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"titled.csv has .*, customer in no column, .*skip: N"):
-        draft(tmp_path, ["titled.csv"], monkeypatch, tmp_path / "ingest.yaml")
 
 
 def test_values_that_would_break_a_comment_do_not(monkeypatch, tmp_path):
@@ -320,3 +318,56 @@ def test_days_of_a_spreadsheet_are_told_by_the_name_of_their_column(mark, monkey
     assert cards["time"] == {"column": "booked_at", "unit": "excel", "zone": "Europe/London"}
     assert [*cards["fields"]] == ["balance"]
     assert ingest(tmp_path / "ingest.yaml", tmp_path / "raw").events == 40
+
+
+TITLED = {
+    "one line": (",", "Payments of 2025\n"),
+    "padded": (";", "Bank of X;;\nAccount:;123;\n;;\n"),
+    "blank": (",", "\n\n"),
+    "for excel": (";", "sep=;\n"),
+    "comments": ("\t", "# made by x\n# 2025-01-01\n"),
+}
+
+
+@pytest.mark.parametrize("name", TITLED)
+def test_lines_above_the_names_of_columns_are_found_and_written(name, monkeypatch, tmp_path):
+    mark, titles = TITLED[name]
+    rows = [["customer", "booked_at", "shop"], *([f"c{at % 5}", f"2025-01-{1 + at % 28:02}", "a"] for at in range(40))]
+    (tmp_path / "cards.csv").write_text(titles + "".join(mark.join(row) + "\n" for row in rows), encoding="utf-8")
+    found = draft(tmp_path, ["cards.csv"], monkeypatch, tmp_path / "ingest.yaml")
+    (cards,) = found["events"]
+    skip = titles.count("\n")
+    assert (cards["csv"], cards["user"], cards["time"]["column"]) == ({"skip": skip}, "customer", "booked_at")
+    assert ingest(tmp_path / "ingest.yaml", tmp_path / "raw").events == 40
+    del cards["csv"]
+    (tmp_path / "ingest.yaml").write_text(yaml.safe_dump(found), encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"cards.csv: its first .* of column names .* add csv: {{skip: {skip}}}"):
+        ingest(tmp_path / "ingest.yaml", tmp_path / "raw")
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["customer,booked_at,", ",customer,booked_at", "customer,booked_at,shop\nx,,", "customer\nc1\nc2", "a b"],
+)
+def test_names_of_columns_are_not_taken_for_titles(head, tmp_path):
+    (tmp_path / "cards.csv").write_text(
+        head + "\n" + "c1,2025-01-01,a\n" * (40 if "," in head else 0), encoding="utf-8"
+    )
+    assert _title_lines(tmp_path / "cards.csv", Csv()) == 0
+
+
+@pytest.mark.parametrize("values", [["good", "bad"], ["2", "1"], ["0", "1", "2"], ["-1", "1"], ["0", "1", "NULL"]])
+def test_labels_of_other_values_are_asked_for_and_are_no_events(values, monkeypatch, tmp_path):
+    cards = [f"c{at % 5},2025-01-{1 + at % 28:02} 09:30,{at}" for at in range(40)]
+    (tmp_path / "cards.csv").write_text("customer,booked_at,amount\n" + "\n".join(cards) + "\n", encoding="utf-8")
+    labels = [f"c{at % 5},2025-0{2 + at // 5}-01,{values[at % len(values)]}" for at in range(20)]
+    (tmp_path / "marks.csv").write_text("customer,decision_date,bad\n" + "\n".join(labels) + "\n", encoding="utf-8")
+    found = draft(tmp_path, ["cards.csv", "marks.csv"], monkeypatch, tmp_path / "ingest.yaml")
+    assert [each["table"] for each in found["events"]] == ["cards.csv"]
+    assert found["labels"]["bad"]["label"] == {"column": "bad", "positive": ["???"]}
+    with pytest.raises(ConfigError, match=r"labels.bad: label: say in place of '\?\?\?' which of its values mean 1"):
+        ingest(tmp_path / "ingest.yaml", tmp_path / "raw")
+    found["labels"]["bad"]["label"]["positive"] = [values[1]]
+    (tmp_path / "ingest.yaml").write_text(yaml.safe_dump(found), encoding="utf-8")
+    report = ingest(tmp_path / "ingest.yaml", tmp_path / "raw")
+    assert report.labels["bad"] == [20, sum(values[at % len(values)] == values[1] for at in range(20))]
