@@ -163,7 +163,8 @@ def _rows(table: Any) -> Iterable[Row]:
 
 def _refuse_nanoseconds(table: Any) -> None:
     """A polars moment becomes a datetime of Python's, which would cut it to microseconds."""
-    for name, kind in table.schema.items():
+    schema = getattr(table, "schema", {})  # DuckDB's relations have none
+    for name, kind in schema.items():
         if type(kind).__name__ == "Datetime" and kind.time_unit == "ns":
             odd = (table[name].dt.nanosecond() % 1000 != 0).arg_true().to_list()
             if odd:

@@ -279,3 +279,10 @@ def test_nanoseconds_of_a_polars_frame_are_not_cut(model):
     )
     with pytest.raises(DataError, match="row 0, column ts: expected whole microseconds"):
         model.score(frame)
+
+
+def test_a_relation_of_duckdb_is_a_table(model, expected):
+    duckdb = importlib.import_module("duckdb")
+    with duckdb.connect() as connection:
+        events, profiles = (connection.from_arrow(make("arrow", rows)) for rows in (EVENTS, PROFILES))
+        check(model.score(events, profiles=profiles), expected)
