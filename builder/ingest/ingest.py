@@ -131,8 +131,7 @@ class _Line:
         write_events(self._connection, read[:n_events], events, Steps(self._progress, n_rows))
         keep_customers(self._connection, events)
         for note in spelled_twice(self._connection, "customers"):
-            self._tables[0].notes.append(note)
-            self._progress.say(note)
+            self._note(note, table=0)
         more: dict[str, Any] = {"labels": {}}
         for (where, table), (mapped, left_out) in zip(named[n_events:], read[n_events:], strict=True):
             self._progress.stage(f"Writing {where}", None)
@@ -150,7 +149,10 @@ class _Line:
                 task = where.removeprefix("labels.")
                 file = self._out / "labels" / f"{task}.parquet"
                 write_labels(self._connection, mapped, left_out, file)
-                more["labels"][task] = label_numbers(self._connection, file)
+                more["labels"][task] = n_labels, n_ones = label_numbers(self._connection, file)
+                if n_ones in (0, n_labels):
+                    which = "there are no labels" if not n_labels else f"all {n_labels:,} labels are {int(n_ones > 0)}"
+                    self._note(f"{where}: {which}; finetune needs both 0 and 1")
         self._progress.stage("Counting what was written", None)
         sources = source_reports(self._connection, events)
         return IngestReport(
@@ -162,6 +164,11 @@ class _Line:
             **customer_numbers(self._connection),
             **more,
         )
+
+    def _note(self, note: str, table: int = -1) -> None:
+        """Say it, and in the report of a table, by default the newest."""
+        self._tables[table].notes.append(note)
+        self._progress.say(note)
 
     def _read(self, where: str, table: AnyTable, number: int) -> tuple[Mapped, LeftOut]:
         self._progress.stage(f"Reading {where}: {table.table or 'query'}, in percent", PERCENT)

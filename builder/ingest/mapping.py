@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from builder.ingest.clocks import count_doubtful
+from builder.ingest.label_notes import label_notes
 from builder.ingest.load import FILE, HASH, ROW, AnyTable, Loaded
 from builder.ingest.queries import run
 from builder.ingest.settings import (
@@ -143,6 +144,8 @@ class _Mapper:
             self._time("ts", time_column(table.event_time), self._plausible)
         label = label_column(table.label)
         self._selected["label"] = label_class(self._sql(label.column), label, self._loaded.where)
+        if label.positive or label.negative:
+            self._found.notes += label_notes(self._connection, self._loaded, label)
         self._check(f"label IS NULL AND NOT {self._is_written(label.column)}", "no label", label.column)
         self._check("label IS NULL", "label is neither of the two", label.column)
 

@@ -34,6 +34,8 @@ _ROWS_PER_CUSTOMER = 1.05
 _MOST_SNAPSHOTS = 3
 """Rows per customer below which a table of that name holds snapshots of customers."""
 _MOST_CLASSES = 8
+_WEAK = frozenset({"flag", "is", "response", "y"})
+"""Words of a label that columns of events have too, where the values are not those of a label."""
 _FEW = 20
 """Values and rows that say little, because they may agree by chance."""
 _SAME = 0.5
@@ -111,10 +113,11 @@ def _guess_kind(guess: Guess) -> None:
     others = [column for column in facts.columns if column.name != guess.user and column not in binary]
     has_times = bool(_moments(facts, guess.user))
     named = words_of(facts.pattern)
+    most_others = 2 if binary and binary[0].is_binary else int(bool(named & LABEL_TABLES))
     is_labels = binary and len(facts.columns) <= 7 and (
         named & LABEL_TABLES
         or any(words_of(column.name) & LABEL for column in binary)
-    ) and sum(not _is_moment(column) for column in others) <= (2 if binary[0].is_binary else 1)  # fmt: skip
+    ) and sum(not _is_moment(column) for column in others) <= most_others  # fmt: skip
     if is_labels and not any(column.is_nested for column in facts.columns):
         guess.kind = "labels"
         guess.label = min(binary, key=lambda column: -_like_a_label(column)).name
@@ -128,7 +131,11 @@ def _guess_kind(guess: Guess) -> None:
 
 def _is_of_classes(column: ColumnFacts) -> bool:
     """Whether it is named as a label is and has a few values, though not those of a label."""
-    return 2 <= len(column.values) <= _MOST_CLASSES and bool(words_of(column.name) & LABEL) and not _is_moment(column)
+    return (
+        2 <= len(column.values) <= _MOST_CLASSES
+        and bool(words_of(column.name) & LABEL - _WEAK)
+        and not _is_moment(column)
+    )
 
 
 def _guess_time(guess: Guess) -> None:

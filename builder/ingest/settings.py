@@ -70,8 +70,8 @@ class LabelColumn(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The column of a label: which of its values mean 1 and which 0; the usual spellings if both are empty."""
 
     column: str
-    positive: list[str] = []
-    negative: list[str] = []
+    positive: list[str | int] = []
+    negative: list[str | int] = []
 
 
 class Csv(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

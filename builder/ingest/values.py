@@ -1,5 +1,6 @@
 """Columns as the raw contract's values: SQL that makes text of a value, and null of what it cannot read."""
 
+import re
 from dataclasses import dataclass
 
 from builder.ingest.settings import UNKNOWN, FieldColumn, LabelColumn
@@ -9,6 +10,8 @@ from pragmatiq_triton.errors import ConfigError
 POSITIVE = ("1", "1.0", "true", "t", "yes", "y")
 NEGATIVE = ("0", "0.0", "false", "f", "no", "n")
 _FLOATS = ("FLOAT", "DOUBLE")
+WHOLE = "^(-?[0-9]+)[.]0+$"
+"""A whole number that is written with a fraction of zeros."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,15 @@ def label_class(column: str, label: LabelColumn, where: str) -> str:
 
     Raises ConfigError if one value is said to mean both.
     """
-    positive = [value.strip().lower() for value in label.positive]
-    negative = [value.strip().lower() for value in label.negative]
+    positive, negative = (
+        [re.sub(WHOLE, r"\1", str(value).strip().lower()) for value in values]
+        for values in (label.positive, label.negative)
+    )
     if both := sorted({*positive} & {*negative}):
         raise ConfigError(f"{where}: label: {both[0]!r} is among positive and negative")
     if UNKNOWN in (*positive, *negative):
         raise ConfigError(f"{where}: label: say in place of {UNKNOWN!r} which of its values mean 1 (or 0, in negative)")
-    value = f"lower(trim(CAST({column} AS VARCHAR)))"
+    value = label_value(column)
     if not positive and not negative:
         positive, negative = list(POSITIVE), list(NEGATIVE)
     ones, zeros = (", ".join(map(text, values)) for values in (positive, negative))
@@ -105,6 +110,11 @@ def label_class(column: str, label: LabelColumn, where: str) -> str:
     # If only one of them is named, every other value means the other.
     rest = "" if ones and zeros else f"WHEN nullif({value}, '') IS NOT NULL THEN {0 if ones else 1}"
     return f"CAST(CASE {one} {zero} {rest} END AS TINYINT)"
+
+
+def label_value(column: str) -> str:
+    """SQL of a label as it is compared: without capitals, spaces around it, and the ``.0`` of a whole number."""
+    return f"regexp_replace(lower(trim(CAST({column} AS VARCHAR))), {text(WHOLE)}, '\\1')"
 
 
 def is_text(distinct: int, filled: int) -> bool:

@@ -371,3 +371,11 @@ def test_labels_of_other_values_are_asked_for_and_are_no_events(values, monkeypa
     (tmp_path / "ingest.yaml").write_text(yaml.safe_dump(found), encoding="utf-8")
     report = ingest(tmp_path / "ingest.yaml", tmp_path / "raw")
     assert report.labels["bad"] == [20, sum(values[at % len(values)] == values[1] for at in range(20))]
+
+
+def test_a_column_of_events_that_flags_them_makes_no_labels_of_them(monkeypatch, tmp_path):
+    rows = [f"c{at % 5},2025-01-{1 + at % 28:02} 09:30,{at},{'abc'[at % 3]}" for at in range(40)]
+    for flag in ("flag", "outcome", "is_manual"):
+        (tmp_path / "cards.csv").write_text(f"customer,booked_at,amount,{flag}\n" + "\n".join(rows) + "\n", "utf-8")
+        found = draft(tmp_path, ["cards.csv"], monkeypatch, tmp_path / "ingest.yaml", overwrite=True)
+        assert [*found["events"][0]["fields"]] == ["amount", flag]

@@ -450,3 +450,40 @@ def test_labels_of_two_events_of_one_moment_do_not_contradict(tables):
     label = {"table": "labels.csv", "user": "user", "event_time": "at", "label": "fraud", "event_id": "no"}
     tables.ingest(events=[CARDS | {"event_id": "no"}], labels={"fraud": label})
     assert tables.labels("fraud") == [("c1", 0), ("c1", 1)]
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ({"positive": ["badd"]}, "labels.late: mark: no row has badd; the values are bad (2), good (1), null (1)"),
+        (
+            {"positive": ["bad"]},
+            "read as 0, since only the other class is named: good (1), null (1)",
+        ),
+        (
+            {"negative": ["bad"]},
+            "read as 1, since only the other class is named: good (1), null (1)",
+        ),
+        ({"positive": ["badd"]}, "labels.late: all 4 labels are 0; finetune needs both 0 and 1"),
+        ({}, "labels.late: there are no labels; finetune needs both 0 and 1"),
+    ],
+)
+def test_what_values_of_a_label_are_taken_for_is_said(tables, label, said):
+    tables.cards("c1,2025-01-01,5")
+    rows = [f"c1,2025-0{at}-01,{value}" for at, value in enumerate(["bad", "Bad", "good", "NULL"], 2)]
+    tables.write("labels.csv", "\n".join(["user,at,mark", *rows]) + "\n")
+    settings = {"table": "labels.csv", "user": "user", "at": "at", "label": {"column": "mark", **label}}
+    progress = Said()
+    report = tables.ingest(labels={"late": settings}, progress=progress)
+    for notes in (progress.lines, report.tables[1].notes):
+        assert any(note.endswith(said) for note in notes)
+
+
+def test_numbers_of_a_label_may_be_written_with_zeros_and_named_without_quotes(tables):
+    tables.cards("c1,2025-01-01,5")
+    for values, label in ((["1.00", "0.00"], {}), (["2.0", "1.0"], {"positive": [2], "negative": [1]})):
+        rows = [f"c1,2025-0{at}-01,{value}" for at, value in enumerate(values, 2)]
+        tables.write("labels.csv", "\n".join(["user,at,mark", *rows]) + "\n")
+        settings = {"table": "labels.csv", "user": "user", "at": "at", "label": {"column": "mark", **label}}
+        tables.ingest(labels={"late": settings})
+        assert tables.labels("late") == [("c1", 1), ("c1", 0)]
