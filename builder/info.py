@@ -85,7 +85,9 @@ def describe(path: Path | None, settings: Path | None = None) -> tuple[str, dict
             raise ArtifactError(f"{path}: expected a run, a tokenized data set or a model repository")
         spec = Vocabulary.load(path / "tokenizer").config.text_encoder_spec
         return f"Tokenized data set {path}", {**meta, **_code(spec)}, FieldTable.load(path)
-    raise ArtifactError(f"{path}: expected a run, a tokenized data set or a model repository")
+    raw = any((path / name).exists() for name in ("events.parquet", "events"))
+    advice = "; `pragmatiq validate` describes raw data" if raw else ""
+    raise ArtifactError(f"{path}: expected a run, a tokenized data set or a model repository{advice}")
 
 
 def _in_force(repository: Path, file: Path | None) -> dict[str, dict[str, dict[str, str]]]:

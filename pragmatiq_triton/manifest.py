@@ -8,6 +8,7 @@ import msgspec
 
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.model_config import ConfigFacts
+from pragmatiq_triton.model_folders import what_else
 
 FILE = "manifest.json"
 FORMAT = 3
@@ -100,6 +101,12 @@ class Manifest(msgspec.Struct, frozen=True):
     configs: dict[str, ConfigFacts] = {}
     init_from: dict[str, Any] | None = None
 
+    @property
+    def text_encoder_name(self) -> str | None:
+        """What makes the vectors of strings that the table of training's strings lacks; None without a text branch."""
+        spec = self.text_encoder
+        return (spec.get("fallback") or spec).get("encoder") if spec else None
+
 
 class _Formatted(msgspec.Struct):
     format: int
@@ -115,7 +122,7 @@ def read_manifest(repository: Path) -> Manifest:
         return msgspec.json.decode(content, type=Manifest)
     except (OSError, msgspec.DecodeError) as error:
         raise ArtifactError(
-            f"{repository}: expected a model repository that `pragmatiq export` wrote: {error}"
+            f"{repository}: expected a model repository that `pragmatiq export` wrote: {what_else(repository) or error}"
         ) from None
 
 

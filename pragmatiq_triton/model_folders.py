@@ -14,10 +14,23 @@ def passed_over(repository: Path) -> list[str]:
     return [LOST_AND_FOUND] if (repository / LOST_AND_FOUND).is_dir() else []
 
 
+def what_else(folder: Path) -> str:
+    """What ``folder`` is, if it is no model repository but another artifact of ours, and what to do; else empty."""
+    if any((folder / name).exists() for name in ("run.yaml", "checkpoints")):
+        return f"this is a run; `pragmatiq export {folder} --out REPOSITORY` makes a repository of it"
+    if (folder / "tokenizer").is_dir() and (folder / "meta.json").exists():
+        return "this is a tokenized data set; `pragmatiq pretrain` makes a run of it, and `export` a repository"
+    if (folder / "events.parquet").exists() or (folder / "events").is_dir():
+        return "this is raw data, from which the way leads over `pragmatiq tokenize`, `pretrain` and `export`"
+    return ""
+
+
 def model_names(repository: Path) -> list[str]:
     """Names of the models in ``repository``, sorted; :class:`ArtifactError` where it is no model repository."""
     if not repository.is_dir():
         raise ArtifactError(f"no model repository at {repository}: the folder does not exist")
+    if not (repository / "manifest.json").exists() and (found_instead := what_else(repository)):
+        raise ArtifactError(f"{repository}: expected a model repository that `pragmatiq export` wrote: {found_instead}")
     others = passed_over(repository)
     found = (path for path in repository.iterdir() if path.name not in others and not path.name.startswith("."))
     folders = sorted(path for path in found if path.is_dir())

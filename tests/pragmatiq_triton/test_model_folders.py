@@ -36,6 +36,17 @@ def test_what_is_no_model_repository_is_told(tmp_path: Path) -> None:
         model_names(tmp_path / "nowhere")
     with pytest.raises(ArtifactError, match="holds no models"):
         model_names(tmp_path)
+    for name, told in (
+        ("run/checkpoints", "this is a run; `pragmatiq export"),
+        ("set/tokenizer", "this is a tokenized data set; `pragmatiq pretrain`"),
+        ("raw/events", "this is raw data"),
+    ):
+        made = tmp_path / "others" / name
+        made.mkdir(parents=True)
+        (made.parent / "meta.json").touch()
+        with pytest.raises(ArtifactError, match=told):
+            model_names(made.parent)
+    (tmp_path / "others").rename(tmp_path / ".others")
     (tmp_path / "half").mkdir()
     with pytest.raises(ArtifactError, match=r"half has no config\.pbtxt"):
         ensemble_names(tmp_path)

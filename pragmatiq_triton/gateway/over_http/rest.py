@@ -139,7 +139,7 @@ def model(door: Door) -> dict[str, Any]:
         "dim": manifest.dim,
         "tokenizer_hash": manifest.tokenizer_hash,
         "weights_hash": manifest.weights_hash,
-        "text_encoder": (manifest.text_encoder or {}).get("kind"),
+        "text_encoder": manifest.text_encoder_name,
         "models": {name: list(each.tasks) for name, each in door.identity.ensembles.items()},
         "tasks": [msgspec.to_builtins(head) for head in manifest.heads],
         "limits": {

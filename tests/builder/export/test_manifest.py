@@ -1,9 +1,19 @@
 import shutil
 
+import msgspec
 import pytest
 
 from builder.export.manifest import FORMAT, altered_files, read_manifest
 from pragmatiq_triton.errors import ArtifactError
+
+
+def test_the_text_encoder_is_the_one_behind_the_table_of_known_strings(repository):
+    manifest = read_manifest(repository)
+    assert (manifest.text_encoder_name is None) == (manifest.variant == "bpe")
+    hashed = {"encoder": "table", "fallback": {"encoder": "hash", "fallback": None}}
+    assert msgspec.structs.replace(manifest, text_encoder=hashed).text_encoder_name == "hash"
+    alone = {"encoder": "table", "fallback": None}
+    assert msgspec.structs.replace(manifest, text_encoder=alone).text_encoder_name == "table"
 
 
 def test_an_altered_artifact_is_found(repository, tmp_path):

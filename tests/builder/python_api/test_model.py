@@ -286,3 +286,12 @@ def test_a_relation_of_duckdb_is_a_table(model, expected):
     with duckdb.connect() as connection:
         events, profiles = (connection.from_arrow(make("arrow", rows)) for rows in (EVENTS, PROFILES))
         check(model.score(events, profiles=profiles), expected)
+
+
+@pytest.mark.parametrize(
+    ("made", "told"), [("run.yaml", "this is a run; `pragmatiq export"), ("events.parquet", "this is raw data")]
+)
+def test_another_artifact_in_the_place_of_a_repository_is_told_by_name(made, told, tmp_path):
+    (tmp_path / made).touch()
+    with pytest.raises(ArtifactError, match=told):
+        pt.load(tmp_path)
