@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-FIXED_PARAMETERS = ("tasks", "features", "event_vectors")
+FIXED_PARAMETERS = ("tasks", "features", "own_features", "event_vectors")
 """Parameters that say what the model is; all others that export writes are the operator's."""
 
 ADDED_PARAMETERS = ("earliest_time", "latest_time")

@@ -11,6 +11,7 @@ from pragmatiq_triton.record_errors import explain
 from pragmatiq_triton.time_range import LIVES, PLAUSIBLE, TimeRange, implausible_milestones
 
 Scalar = str | int | float | bool | None
+Number = float | bool | None
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
@@ -36,6 +37,8 @@ class Milestone(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=Fals
 class Record(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A customer's history and profile; ``as_of`` 0 means: as of the newest event.
 
+    ``features`` are numbers of the caller's own, as of the moment of judgement, for heads that were fitted with them.
+
     With ``eval_ts`` > 0 the record is read as it was then: what it holds at or after that moment is not seen, and
     ``as_of`` is ``eval_ts``.
     """
@@ -46,6 +49,7 @@ class Record(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     lifelong: list[Milestone] = []
     as_of: Int64 = 0
     eval_ts: Int64 = 0
+    features: dict[str, Number] = {}
 
 
 class RecordLimits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -111,13 +115,13 @@ def check_limits(record: Record, limits: RecordLimits) -> None:
     """Raise :class:`LimitError` where the record holds more than the limits allow."""
     if len(record.events) > limits.max_events:
         raise LimitError("$.events", f"{len(record.events)} events are over the limit max_events = {limits.max_events}")
-    n_fields = sum(len(event.fields) for event in record.events) + len(record.attributes) + len(record.lifelong)
+    n_profile = len(record.attributes) + len(record.lifelong) + len(record.features)
+    n_fields = sum(len(event.fields) for event in record.events) + n_profile
     if n_fields > limits.max_fields:
         raise LimitError("$", f"{n_fields} fields are over the limit max_fields = {limits.max_fields}")
-    n_items = len(record.attributes) + len(record.lifelong)
-    if n_items > limits.max_profile_items:
+    if n_profile > limits.max_profile_items:
         over = f"over the limit max_profile_items = {limits.max_profile_items}"
-        raise LimitError("$", f"{n_items} attributes and milestones are {over}")
+        raise LimitError("$", f"{n_profile} attributes, milestones and features are {over}")
     for i, event in enumerate(record.events):
         if len(event.fields) > limits.max_event_fields:
             over = f"over the limit max_event_fields = {limits.max_event_fields}"

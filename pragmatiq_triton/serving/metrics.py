@@ -50,6 +50,12 @@ METRICS = {
     "pragmatiq_events_total": Description("counter", "Events read"),
     "pragmatiq_tokens_total": Description("counter", "Tokens of the events read"),
     "pragmatiq_unknown_tokens_total": Description("counter", "Tokens of events whose key or value is [UNK]"),
+    "pragmatiq_missing_features_total": Description(
+        "counter", "Records that came without a feature of the bank's own that tasks read, by feature"
+    ),
+    "pragmatiq_unknown_features_total": Description(
+        "counter", "Features of the bank's own in records that no task reads; the log names the first 20"
+    ),
     "pragmatiq_truncations_total": Description(
         "counter",
         "What the network does not see for its limits, by part: events, event_tokens, profile_tokens, text_characters; "

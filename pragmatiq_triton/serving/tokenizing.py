@@ -21,6 +21,7 @@ from pragmatiq_triton.tensors import RECORD, Arrays, pack_texts, pack_users
 from pragmatiq_triton.tokenizer import Tokenizer
 from pragmatiq_triton.tokenizer.cached import CachedTokenizer
 from pragmatiq_triton.tokenizer.features import FeatureLevel
+from pragmatiq_triton.tokenizer.own_features import OwnFeatures
 
 DEFAULT_CACHE_BYTES = 128 * 1024 * 1024
 
@@ -83,6 +84,11 @@ class TokenizerStage(Stage):
             Sample("pragmatiq_events_total", totals.events),
             Sample("pragmatiq_tokens_total", totals.tokens),
             Sample("pragmatiq_unknown_tokens_total", totals.unknown_tokens),
+            *(
+                Sample("pragmatiq_missing_features_total", value, {"feature": name})
+                for name, value in self._tokenizer.own.missing.items()
+            ),
+            Sample("pragmatiq_unknown_features_total", self._tokenizer.own.unknown),
             *(Sample("pragmatiq_truncations_total", value, {"part": part}) for part, value in cut.items()),
             *time_samples("stage", self._seconds, dict.fromkeys(self._seconds, self._n_requests)),
         ]
@@ -134,7 +140,8 @@ def load_tokenizer(folder: Path, parameters: dict[str, str], secrets: Path | Non
         raise ConfigError(f"features in config.pbtxt: expected one of {get_args(FeatureLevel)}, got {level!r}")
     limits = {name: whole_number(parameters, name, default) for name, default in asdict(RecordLimits()).items()}
     cache_bytes = whole_number(parameters, "record_cache_bytes", DEFAULT_CACHE_BYTES)
-    tokenizer = Tokenizer.load(folder, cast(FeatureLevel, level))
+    own = OwnFeatures.of_parameter(parameters.get("own_features", ""))
+    tokenizer = Tokenizer.load(folder, cast(FeatureLevel, level), own)
     try:
         times = tokenizer.vocabulary.times.with_bounds(parameters.get("earliest_time"), parameters.get("latest_time"))
     except ConfigError as error:

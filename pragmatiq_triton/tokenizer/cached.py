@@ -16,6 +16,7 @@ from pragmatiq_triton.fingerprints import Fingerprints
 from pragmatiq_triton.records import (
     Event,
     Milestone,
+    Number,
     Record,
     RecordLimits,
     Scalar,
@@ -122,6 +123,7 @@ class CachedTokenizer:
         self.profiles: RecordCache[bytes, KeptProfile] = RecordCache(max_bytes // PROFILES_SHARE)
         rest = max_bytes - self.profiles.max_bytes - (self.pieces.max_bytes if self.pieces is not None else 0)
         self.events: RecordCache[bytes, KeptEvent] = RecordCache(rest)
+        self.own = tokenizer.own
         self._tokenizer = tokenizer
         self._limits = limits
         self._fingerprints = fingerprints
@@ -153,7 +155,7 @@ class CachedTokenizer:
             newest, n_seen = self._newest(split.ts, split.eval_ts)
             found = yield from self._find(split, newest)
             if found:
-                return self._user(split.ts[newest], n_seen, *found, split.as_of, split.eval_ts)
+                return self._user(split.ts[newest], n_seen, *found, split.as_of, split.eval_ts, split.features)
             yield
         record = decode_record(raw, self._limits, self.times)
         yield
@@ -165,7 +167,7 @@ class CachedTokenizer:
             events += self._encode_events(read[part])
             yield
         profile = self._encode_profile(record.attributes, record.lifelong)
-        return self._user(ts[newest], n_seen, events, profile, record.as_of, record.eval_ts)
+        return self._user(ts[newest], n_seen, events, profile, record.as_of, record.eval_ts, record.features)
 
     def _newest(self, ts: Int64, eval_ts: int) -> tuple[Int64, int]:
         """The events that the network sees, oldest first, int64 [n]; and how many there are before ``eval_ts``."""
@@ -197,7 +199,8 @@ class CachedTokenizer:
         except (*UNREADABLE, RecordError):
             return None
         counts = [event.n_fields if event else n_fields[key] for key, event in zip(keys, events, strict=True)]
-        if sum(counts) + profile.n_fields > self._limits.max_fields:
+        n_profile = profile.n_fields + len(split.features)
+        if sum(counts) + n_profile > self._limits.max_fields or n_profile > self._limits.max_profile_items:
             return None
         for key, event in new.items():
             self.events.put(key, event)
@@ -257,7 +260,14 @@ class CachedTokenizer:
         return KeptProfile(kept, len(attributes) + len(lifelong))
 
     def _user(
-        self, ts: Int64, n_seen: int, kept: list[KeptEvent], profile: KeptProfile, as_of: int, eval_ts: int
+        self,
+        ts: Int64,
+        n_seen: int,
+        kept: list[KeptEvent],
+        profile: KeptProfile,
+        as_of: int,
+        eval_ts: int,
+        features: Mapping[str, Number],
     ) -> UserFeatures:
         """Put a record together of its newest events, as :meth:`~pragmatiq_triton.tokenizer.Tokenizer.encode` does."""
         headers = np.frombuffer(b"".join([event.header for event in kept]), _HEADER)
@@ -275,7 +285,8 @@ class CachedTokenizer:
         )
         if eval_ts > 0:
             encoded = encoded_before(encoded, eval_ts)
-        user = self._tokenizer.user(encoded)
+        user = self._tokenizer.user(encoded, features)
+        self.own.count(features)
         self._count(headers, n_seen, int(encoded.item_lengths.sum()) - len(user.profile))
         return replace(user, event_keys=np.ascontiguousarray(headers["key"]))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from pragmatiq_triton import records
 from pragmatiq_triton.batch import Int64
-from pragmatiq_triton.records import Event, Milestone, Scalar
+from pragmatiq_triton.records import Event, Milestone, Number, Scalar
 
 ABSENT = msgspec.Raw()
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -20,6 +20,7 @@ _QUOTE = b'"'
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_id = msgspec.json.Decoder(str | int).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Scalar]).decode
+_decode_features = msgspec.json.Decoder(dict[str, Number]).decode
 _decode_milestones = msgspec.json.Decoder(list[Milestone]).decode
 
 
@@ -46,6 +47,7 @@ class RawRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     lifelong: msgspec.Raw = ABSENT
     as_of: records.Int64 | msgspec.UnsetType = msgspec.UNSET
     eval_ts: records.Int64 | msgspec.UnsetType = msgspec.UNSET
+    features: msgspec.Raw = ABSENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class SplitRecord:
 
     ``event_keys[i]`` are the bytes of an event's source and fields, which say all but its time; ``profile_key`` are
     those of attributes and milestones. Two JSON values end to end can be told apart, so different contents have
-    different keys; of a profile it is also said which of the two is which. ``ts`` int64 [n_events].
+    different keys; of a profile it is also said which of the two is which. ``ts`` int64 [n_events]. ``features`` are
+    the caller's own.
     """
 
     ts: Int64
@@ -62,6 +65,7 @@ class SplitRecord:
     profile_key: bytes
     as_of: int
     eval_ts: int
+    features: dict[str, Number]
     raw: RawRecord
 
     def decode_profile(self) -> tuple[dict[str, Scalar], list[Milestone]]:
@@ -85,6 +89,7 @@ def split_record(json: bytes) -> SplitRecord | None:
         event_ids = [event.event_id for event in raw.events if event.event_id is not ABSENT]
         for event_id in event_ids:
             _decode_id(event_id)
+        features = {} if raw.features is ABSENT else _decode_features(raw.features)
     except UNREADABLE:
         return None
     event_keys = [b"".join((event.source, event.fields)) for event in raw.events]
@@ -93,7 +98,7 @@ def split_record(json: bytes) -> SplitRecord | None:
     # A member given twice would go unread the first time. Outside of the values that were cut out, each member has
     # two quotation marks, those around its name, however the name is escaped and whatever the space between.
     at_once = len(json) < _LARGE
-    values = (*event_keys, *event_ids, profile_key, raw.user_id)
+    values = (*event_keys, *event_ids, profile_key, raw.user_id, raw.features)
     outside = _n_quotes((json,), at_once) - _n_quotes(values, at_once)
     if outside != 2 * (_n_members(raw) + len(event_ids)):
         return None
@@ -103,6 +108,7 @@ def split_record(json: bytes) -> SplitRecord | None:
         profile_key=profile_key,
         as_of=0 if raw.as_of is msgspec.UNSET else raw.as_of,
         eval_ts=0 if raw.eval_ts is msgspec.UNSET else raw.eval_ts,
+        features=features,
         raw=raw,
     )
 
@@ -110,7 +116,7 @@ def split_record(json: bytes) -> SplitRecord | None:
 def _n_members(raw: RawRecord) -> int:
     """Members of the record and of its events but their ids, each counted once."""
     without_fields = len([True for event in raw.events if event.fields is ABSENT])
-    optional = sum(value is not ABSENT for value in (raw.user_id, raw.attributes, raw.lifelong))
+    optional = sum(value is not ABSENT for value in (raw.user_id, raw.attributes, raw.lifelong, raw.features))
     times = sum(value is not msgspec.UNSET for value in (raw.as_of, raw.eval_ts))
     return 1 + optional + times + 3 * len(raw.events) - without_fields
 

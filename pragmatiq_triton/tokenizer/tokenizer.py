@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from pragmatiq_triton.batch import Float32, Int32, Int64, Token, UserFeatures, cu_seqlens
-from pragmatiq_triton.records import Event, Milestone, Record, Scalar, text_of
+from pragmatiq_triton.records import Event, Milestone, Number, Record, Scalar, text_of
 from pragmatiq_triton.tokenizer.assemble import NO_TIME, EncodedRecord, assemble, newest
 from pragmatiq_triton.tokenizer.features import FeatureLevel, HistoryFeatures
 from pragmatiq_triton.tokenizer.fields import TextNumbering, cut_tails, encode_fields, group_values
 from pragmatiq_triton.tokenizer.moment import record_before
+from pragmatiq_triton.tokenizer.own_features import OwnFeatures, column_names
 from pragmatiq_triton.tokenizer.values import canonical
 from pragmatiq_triton.tokenizer.vocabulary import Vocabulary
 
@@ -47,24 +48,36 @@ class EncodedProfile(NamedTuple):
 class Tokenizer:
     """Encodes records with a fitted vocabulary; stateless between records."""
 
-    def __init__(self, vocabulary: Vocabulary, features: FeatureLevel = "none") -> None:
+    def __init__(self, vocabulary: Vocabulary, features: FeatureLevel = "none", own: OwnFeatures | None = None) -> None:
         self.vocabulary = vocabulary
         self.config = vocabulary.config
         self.features = HistoryFeatures.of(vocabulary, features)
+        self.own = own or OwnFeatures()
 
     @classmethod
-    def load(cls, folder: Path, features: FeatureLevel = "none") -> "Tokenizer":
+    def load(cls, folder: Path, features: FeatureLevel = "none", own: OwnFeatures | None = None) -> "Tokenizer":
         """Read a tokenizer folder, ours or the upstream toolkit's."""
-        return cls(Vocabulary.load(folder), features)
+        return cls(Vocabulary.load(folder), features, own)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """A name for each column of a user's ``features``."""
+        return [*self.features.names, *column_names(self.own.names)]
 
     def __call__(self, record: Record) -> UserFeatures:
         """What the network and the task heads read of this record."""
-        return self.user(self.encode(record))
+        return self.user(self.encode(record), record.features)
 
-    def user(self, encoded: EncodedRecord) -> UserFeatures:
-        """What the network and the task heads read of an encoded record, of its newest events."""
+    def user(self, encoded: EncodedRecord, features: Mapping[str, Number] | None = None) -> UserFeatures:
+        """What the network and the task heads read of an encoded record, of its newest events.
+
+        ``features`` are those that the record brings.
+        """
         encoded = newest(encoded, self.config.max_events_per_user)
-        return replace(assemble(encoded, self.config), features=self.features(encoded))
+        read = self.features(encoded)
+        if self.own.names:
+            read = np.concatenate([read, self.own(features or {})])
+        return replace(assemble(encoded, self.config), features=read)
 
     def encode(self, record: Record) -> EncodedRecord:
         """Tokens of the newest events and of the whole profile, with absolute times.

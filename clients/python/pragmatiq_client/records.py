@@ -51,6 +51,8 @@ class Record:
         lifelong: milestones.
         as_of: the moment of judgement; None is that of the newest event.
         eval_ts: read the record as it was before that moment; None reads all of it.
+        features: numbers of your own, as of the moment of judgement, for heads that were fitted with them; a name that
+            is not there, or None, is unknown.
 
     Example:
         >>> Record(
@@ -66,6 +68,7 @@ class Record:
     lifelong: Sequence[Milestone | Mapping[str, Any]] = ()
     as_of: Moment | None = None
     eval_ts: Moment | None = None
+    features: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As the wire has it; values are not converted yet."""
@@ -78,4 +81,6 @@ class Record:
         for name, moment in (("as_of", self.as_of), ("eval_ts", self.eval_ts)):
             if moment is not None:
                 record[name] = moment
+        if self.features:
+            record["features"] = self.features
         return record

@@ -38,6 +38,7 @@ def plain_record(record: Mapping[str, Any] | Record) -> dict[str, Any]:
         "events": lambda value, path: _each(value, path, _event),
         "lifelong": lambda value, path: _each(value, path, _milestone),
         "attributes": _fields,
+        "features": _features,
         "as_of": _moment,
         "eval_ts": _moment,
     }
@@ -104,6 +105,22 @@ def _fields(fields: Any, path: str) -> dict[str, Any] | None:
         name: value if _is_plain(value) else _scalar(value, _member(path, name))
         for name, value in _mapping(fields, path).items()
     }
+
+
+def _features(features: Any, path: str) -> dict[str, Any] | None:
+    if features is None:
+        return None
+    return {name: _feature(value, _member(path, name)) for name, value in _mapping(features, path).items()}
+
+
+def _feature(value: Any, path: str) -> Any:
+    """A number, a boolean or None; decimals as the floats that features are."""
+    found = _scalar(value, path)
+    if isinstance(value, Decimal) and found is not None:
+        return float(value)
+    if isinstance(found, str):
+        raise UnreadableValueError(path, f"expected a number, a boolean or None, got {_name(value)} {value!r:.80}")
+    return found
 
 
 def _is_plain(value: Any) -> bool:

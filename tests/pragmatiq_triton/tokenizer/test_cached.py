@@ -21,6 +21,7 @@ from pragmatiq_triton.records import RecordLimits, decode_record
 from pragmatiq_triton.time_range import LIVES, MAX_TS, PLAUSIBLE
 from pragmatiq_triton.tokenizer import Tokenizer, Vocabulary
 from pragmatiq_triton.tokenizer.cached import CachedTokenizer
+from pragmatiq_triton.tokenizer.own_features import OwnFeatures
 from tests.conftest import RECORDS, UPSTREAM
 
 BIRMINGHAM = Path(__file__).parents[2] / "data" / "birmingham"
@@ -45,7 +46,7 @@ def small_tokenizer(mode, format_version=1, **changes):
     settings = {"text_value_mode": mode, "max_event_tokens": 3, "max_events_per_user": 5, "max_profile_tokens": 3}
     settings |= changes
     state = {**STATE, "config": settings, "format_version": format_version, "number_keys": ["amount", "memo"]}
-    return Tokenizer(Vocabulary(state, None), "all")
+    return Tokenizer(Vocabulary(state, None), "all", OwnFeatures(["bureau", "limit"]))
 
 
 def cached(tokenizer, max_bytes=PLENTY, limits=LIMITS):
@@ -99,6 +100,13 @@ records = st.fixed_dictionaries(
         "lifelong": st.lists(milestones, max_size=3),
         "as_of": st.integers(NOW - 3, NOW + 50) | st.sampled_from([0, MAX_TS]),
         "eval_ts": st.integers(NOW - 3, NOW + 50) | st.sampled_from([0, MAX_TS]),
+        "features": st.dictionaries(
+            st.sampled_from(
+                ["bureau", "limit", "other", '"'],
+            ),
+            st.floats(-1e300, 1e300) | st.integers(-(2**70), 2**70) | st.booleans() | st.none() | words,
+            max_size=3,
+        ),
     },
 )
 spellings = st.fixed_dictionaries(
