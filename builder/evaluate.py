@@ -28,7 +28,8 @@ from builder.heads.lora import load_adapters, merged
 from builder.heads.saved import SavedHead, evaluation_file
 from builder.network import PragmaNetwork
 from builder.progress import Progress, Silent
-from builder.raw.labels import LabelTime, labels_hash
+from builder.raw.labels import LabelTime
+from builder.raw.parts import table_hash
 from builder.runs import Run, weights_hash
 from builder.writing import write_errors, write_file
 from pragmatiq_triton.batch import Float32
@@ -94,6 +95,7 @@ def evaluate(
     rows_file: Path | None = None,
     own_scores: Path | None = None,
     test_from: str | None = None,
+    features_file: Path | None = None,
     progress: Progress = Silent(),
 ) -> Evaluation:
     """Evaluate the head of ``task`` on the test part of ``label_file``, as it was split for fine-tuning, or in folds.
@@ -112,6 +114,8 @@ def evaluate(
     be later than all rows that the head was fitted to. So a head of last month's is tested on this month's rows. The
     baselines are fitted to the earlier rows of ``label_file``, and left out if it has none.
 
+    ``features_file``: features of the bank's own, for a head that reads them, at the moments of ``label_file``.
+
     Raises :class:`ConfigError` for a single fold, for the held-out part of a head that is fitted to all rows, and
     before the work where an evaluation of something else would be replaced and ``overwrite`` is false;
     :class:`ArtifactError` without such a head of this run, and :class:`DataError` for labels of another kind and where
@@ -121,9 +125,10 @@ def evaluate(
         raise ConfigError(f"{n_folds} folds: expected 2 or more, or 0 for the held-out part")
     if n_folds and test_from:
         raise ConfigError("folds are of all dates, and test_from is one; give one of the two")
-    case = _case(run, data, label_file, task, progress)
+    case = _case(run, data, label_file, task, features_file, progress)
     out = out or case.folder
-    file, provenance = out / evaluation_file(n_folds), _provenance(case, label_file, own_scores, test_from)
+    file = out / evaluation_file(n_folds)
+    provenance = _provenance(case, label_file, own_scores, test_from, features_file)
     if rows_file and rows_file.exists() and not overwrite:
         raise ConfigError(f"{rows_file}: exists already; --overwrite replaces it")
     if not (n_folds or test_from):
@@ -177,7 +182,9 @@ def evaluate(
     return evaluation
 
 
-def _case(run: Run, data: TokenizedDataset, label_file: Path, task: str, progress: Progress) -> _Case:
+def _case(
+    run: Run, data: TokenizedDataset, label_file: Path, task: str, features_file: Path | None, progress: Progress
+) -> _Case:
     check_same_tokenizer(run, data)
     folder = head_folder(run, task)
     if not (folder / "head.json").is_file():
@@ -186,7 +193,7 @@ def _case(run: Run, data: TokenizedDataset, label_file: Path, task: str, progres
     settings = settings_of(SavedHead(head, folder))
     if head.info.get("weights_hash") != weights_hash(run.network):
         raise ArtifactError(f"{folder}: the head was fitted on other weights than {run.path} holds; fine-tune again")
-    rows = labels_for(head, label_file, data)
+    rows = labels_for(head, label_file, data, features_file)
     return _Case(run, data, rows, users_of(data, rows), head, folder, settings, progress)
 
 
@@ -287,15 +294,18 @@ def _sigmoid(logits: Float32) -> Float32:
     return np.exp(-np.logaddexp(0, -logits.astype(np.float64))).astype(np.float32)
 
 
-def _provenance(case: _Case, label_file: Path, own_scores: Path | None, test_from: str | None) -> dict[str, Any]:
+def _provenance(
+    case: _Case, label_file: Path, own_scores: Path | None, test_from: str | None, features_file: Path | None
+) -> dict[str, Any]:
     return {
         "run": case.run.name,
         "labels": label_file.name,
-        "labels_sha256": labels_hash(label_file),
+        "labels_sha256": table_hash(label_file),
         "fitted_to_labels_sha256": case.head.info.get("labels_sha256", "unknown"),
         "tokenizer_hash": case.run.tokenizer_hash,
         "weights_hash": case.head.info["weights_hash"],
         "head_sha256": SavedHead(case.head, case.folder).sha256,
         **({"test_from": test_from} if test_from else {}),
+        **({"own_features_sha256": table_hash(features_file)} if features_file else {}),
         **({"own_scores_sha256": file_hash(own_scores)} if own_scores else {}),
     }

@@ -112,6 +112,11 @@ def _require_labels(run: Run, tasks: list[str], labelled: list[str]) -> None:
 
 def _test_rows(saved: SavedHead, label_file: Path, data: TokenizedDataset) -> LabelledRows:
     """The rows that the head is tested on."""
+    if "own_features" in saved.head.info:
+        raise ConfigError(
+            f"task {saved.head.task}: reads features of your own, which int8's cost is not measured with; export with "
+            "--precision fp32"
+        )
     rows = labels_for(saved.head, label_file, data)
     test = split_of(saved, rows, data).test
     rows = rows.take(test)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from builder.cli.console import RichProgress, show, stderr
-from builder.cli.options import Config, Json, Threads, Tok
+from builder.cli.options import Config, Json, Threads, Tok, features_of_your_own
 from builder.threads import AUTO, set_threads
 
 RunFolder = Annotated[
@@ -50,6 +50,9 @@ def finetune_command(
             "counts, gaps and numeric statistics of the same history. lora: adapters that change the network for this "
             "task alone, and cost a model of their own. Default: probe, or what the config says."
         ),
+    ] = None,
+    features: Annotated[
+        Path | None, features_of_your_own("Features of your own for --method hybrid, for the labelled rows")
     ] = None,
     config: Config = None,
     test_from: Annotated[
@@ -113,9 +116,18 @@ def finetune_command(
     loaded = load_run(run)
     with RichProgress() as progress:
         if final:
-            head = finetune_final(loaded, TokenizedDataset(tok), label, task, progress)
+            head = finetune_final(loaded, TokenizedDataset(tok), label, task, progress, features_file=features)
         else:
-            head = finetune(loaded, TokenizedDataset(tok), label, task, settings, progress, overwrite=overwrite)
+            head = finetune(
+                loaded,
+                TokenizedDataset(tok),
+                label,
+                task,
+                settings,
+                progress,
+                features_file=features,
+                overwrite=overwrite,
+            )
     info = head.info
     values: dict[str, Any] = {
         "head": str(head_folder(loaded, task)),
@@ -123,6 +135,7 @@ def finetune_command(
         "classifier": info["classifier"],
         "calibrator": info["calibrator"],
         **{name: f"{part['rows']:,} rows, {part['positives']:,} positive" for name, part in info["rows"].items()},
+        "own_features": ", ".join(info["own_features"]["names"]) if "own_features" in info else "none",
         "split": info["split"],
         "cutoff": info["cutoff"] or "none",
         "left_out": info["left_out"],
@@ -137,7 +150,8 @@ def finetune_command(
         following = (
             f"pragmatiq export {run} --out REPOSITORY"
             if final
-            else (f"pragmatiq evaluate {tok} --run {run} --label {label} --task {task}")
+            else f"pragmatiq evaluate {tok} --run {run} --label {label} --task {task}"
+            + (f" --features {features}" if features else "")
         )
         stderr.print(f"next: {following}")
 
@@ -184,6 +198,9 @@ def evaluate_command(
             metavar="DATE",
         ),
     ] = None,
+    features: Annotated[
+        Path | None, features_of_your_own("The features of your own that the head was fitted with, for these labels")
+    ] = None,
     replicates: Annotated[int, typer.Option(help="Draws of users for the 95 % intervals.", min=40)] = 1000,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an evaluation of another head or of other labels in --out.")
@@ -222,6 +239,7 @@ def evaluate_command(
             rows_file=rows,
             own_scores=baseline_rows,
             test_from=test_from,
+            features_file=features,
             progress=progress,
         )
     if json:

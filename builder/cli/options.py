@@ -40,6 +40,18 @@ def _config(topic: Topic | None, names: str) -> Any:
 Config = Annotated[Path | None, _config(None, "")]
 DataConfig = Annotated[Path | None, _config("data", "bpe, hash or nemotron, which come with the package, or a ")]
 TrainConfig = Annotated[Path | None, _config("train", "nano or tiny, which come with the package, or a ")]
+
+
+def features_of_your_own(of_what: str) -> Any:
+    """The option ``--features`` of a command; ``of_what`` is the start of its help."""
+    return typer.Option(
+        "--features",
+        help=f"{of_what}: a parquet file or a folder of its parts, with user_id, their moment (eval_ts or ts) "
+        "and a column of numbers for each feature. See docs/heads.md.",
+        exists=True,
+    )
+
+
 Threads = Annotated[
     str,
     typer.Option(

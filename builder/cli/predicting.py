@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from builder.cli.console import RichProgress, show, stderr
-from builder.cli.options import Json, TrustRemoteCode
+from builder.cli.options import Json, TrustRemoteCode, features_of_your_own
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +34,10 @@ def predict(
             "and what is strictly before it): a row for each of its rows. A label is not read.",
             exists=True,
         ),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        features_of_your_own("The features of your own that heads were fitted with, without --at one row a customer"),
     ] = None,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Write each customer's embedding too.")] = False,
     shard: Annotated[
@@ -73,6 +77,7 @@ def predict(
             repository,
             out,
             at=at,
+            features=features,
             embeddings=embeddings,
             shard=Shard.of(shard),
             rejected=rejected,
@@ -90,6 +95,11 @@ def predict(
     show(f"Predictions in {out}", values if json else people, json)
     for note in done.notes:
         stderr.print(f"warning: {note}", style="yellow", highlight=False, soft_wrap=True)
+    if done.rows_without_features:
+        stderr.print(
+            f"{features}: has no row for {done.rows_without_features:,} rows; their own features count as unknown",
+            style="yellow",
+        )
     if done.refused:
         stderr.print(
             f"{data}: {done.refused:,} of {done.rows + done.refused:,} rows were refused; they are in {done.rejected}",

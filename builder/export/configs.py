@@ -22,7 +22,7 @@ from pragmatiq_triton.tensors import (
     TEXTS,
     task_names,
 )
-from pragmatiq_triton.tokenizer.features import HistoryFeatures
+from pragmatiq_triton.tokenizer import Tokenizer
 
 TOKENIZER = "tokenizer"
 TEXT_EMBEDDER = "text_embedder"
@@ -35,13 +35,15 @@ class Templates:
 
     dim: int
     text_dim: int
-    features: HistoryFeatures
+    encoding: Tokenizer
 
     def tokenizer(self) -> ModelConfig:
         """With the features that the heads read."""
         config = self._read(TOKENIZER)
-        if self.features.level != "none":
-            config.parameters["features"].string_value = self.features.level
+        if self.encoding.features.level != "none":
+            config.parameters["features"].string_value = self.encoding.features.level
+        if self.encoding.own.names:
+            config.parameters["own_features"].string_value = ",".join(self.encoding.own.names)
         return config
 
     def text_embedder(self) -> ModelConfig:
@@ -72,7 +74,7 @@ class Templates:
 
     def _read(self, model: str, tasks: Sequence[str] = ()) -> ModelConfig:
         """The template with exact sizes, without the tensors that this repository does not have."""
-        n_features = len(self.features.names)
+        n_features = len(self.encoding.feature_names)
         sizes = {EMBEDDING: [self.dim], FEATURES: [n_features], TEXT_VECTORS: [-1, self.text_dim]}
         sizes[SCORES] = [len(tasks)]
         sizes[TASK_NAMES] = [len(task_names(tasks))]

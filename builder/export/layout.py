@@ -6,8 +6,9 @@ from typing import get_args
 
 from builder.heads.saved import SavedHead
 from pragmatiq_triton.errors import ArtifactError
-from pragmatiq_triton.tokenizer import Vocabulary
+from pragmatiq_triton.tokenizer import Tokenizer, Vocabulary
 from pragmatiq_triton.tokenizer.features import FeatureLevel, HistoryFeatures
+from pragmatiq_triton.tokenizer.own_features import PREFIX, OwnFeatures
 
 SCORER = "scorer"
 ENSEMBLE = "scoring"
@@ -54,11 +55,16 @@ def scoring_models(heads: Sequence[SavedHead]) -> list[ScoringModel]:
     ]
 
 
-def features_of(heads: Sequence[SavedHead], vocabulary: Vocabulary) -> HistoryFeatures:
-    """The least that the tokenizer has to compute for all ``heads``; where even everything lacks some, everything."""
+def tokenizer_of(heads: Sequence[SavedHead], vocabulary: Vocabulary) -> Tokenizer:
+    """With the least features that ``heads`` need: of the history, and of the bank's own.
+
+    Where even all features of a history lack some, they are all computed.
+    """
     needed = {name for saved in heads for name in saved.head.feature_names}
     levels = [HistoryFeatures.of(vocabulary, level) for level in get_args(FeatureLevel)]
-    return next((features for features in levels if needed <= set(features.names)), levels[-1])
+    own = {name for name in needed - set(levels[-1].names) if name.startswith(PREFIX)}
+    features = next((each for each in levels if needed - own <= set(each.names)), levels[-1])
+    return Tokenizer(vocabulary, features.level, OwnFeatures(sorted(name.removeprefix(PREFIX) for name in own)))
 
 
 def require_fitted_to(heads: Sequence[SavedHead], tokenizer_hash: str, weights_hash: str) -> None:

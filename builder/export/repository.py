@@ -1,7 +1,7 @@
 """Assembling a Triton model repository: templates, tokenizer, graphs, heads, text vectors, model card and manifest."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from builder.export import manifest as manifests
 from builder.export.configs import CODE, TEXT_EMBEDDER, TOKENIZER, Templates, template_folder
 from builder.export.event_vectors import event_vectors_hash
 from builder.export.graphs import export_graphs
-from builder.export.layout import ENSEMBLE, SCORER, ScoringModel, features_of, require_fitted_to, scoring_models
+from builder.export.layout import ENSEMBLE, SCORER, ScoringModel, require_fitted_to, scoring_models, tokenizer_of
 from builder.export.manifest import HeadEntry, Manifest, Quantization, configs_of, file_hashes, write_manifest
 from builder.export.model_card import write_model_card
 from builder.export.replacement import require_replaceable, what_is_replaced
@@ -27,11 +27,10 @@ from builder.replacing import replaced_folder
 from builder.runs import Run, weights_hash
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.scorer.sessions import HEADS
-from pragmatiq_triton.tokenizer.features import HistoryFeatures
 
 MODEL_CARD = "MODEL_CARD.md"
 VERSION_FOLDER = "1"
-_FITTED = ("calibrator", "rows", "cutoff", "split", "final", "labels_sha256")
+_FITTED = ("calibrator", "rows", "cutoff", "split", "final", "labels_sha256", "own_features")
 PACKAGES = ("pragmatiq-triton", "torch", "onnx", "onnxscript")
 
 Quantizer = Callable[[ScoringModel, Path], Quantization]
@@ -88,8 +87,8 @@ def _write(
     heads = saved_heads(run.path)
     require_fitted_to(heads, run.tokenizer_hash, weights)
     models = scoring_models(heads)
-    features = features_of(heads, run.vocabulary)
-    templates = Templates(network.dim, network.text_dim, features)
+    tokenizer = tokenizer_of(heads, run.vocabulary)
+    templates = Templates(network.dim, network.text_dim, tokenizer)
 
     progress.stage("Writing the model repository", 2 + len(models))
     run.vocabulary.save(_add_model(out, templates.tokenizer(), TOKENIZER))
@@ -97,7 +96,7 @@ def _write(
     spec = _add_text_embedder(run, out, templates, text_vectors, text_model)
     progress.advance(1)
     for model in models:
-        _add_scorer(run, weights, model, features, _add_code(out, model.scorer, SCORER))
+        _add_scorer(run, weights, model, tokenizer.feature_names, _add_code(out, model.scorer, SCORER))
         _add_model(out, templates.ensemble(model), ENSEMBLE)
         progress.advance(1)
     costs = {model.ensemble: quantizer(model, out / model.scorer / VERSION_FOLDER) for model in models if quantizer}
@@ -166,14 +165,14 @@ def _add_text_embedder(
     return settings
 
 
-def _add_scorer(run: Run, weights: str, model: ScoringModel, features: HistoryFeatures, folder: Path) -> None:
+def _add_scorer(run: Run, weights: str, model: ScoringModel, feature_names: Sequence[str], folder: Path) -> None:
     network = run.network
     if model.adapted:
         network = merged(network, load_adapters(model.adapted.adapters_file, weights))
     export_graphs(network, folder)
     if model.heads:
         dims = dict.fromkeys(("user_embedding", "event_state"), network.config.dim)
-        graph = heads_graph([saved.head for saved in model.heads], dims, features.names)
+        graph = heads_graph([saved.head for saved in model.heads], dims, feature_names)
         (folder / HEADS).write_bytes(graph.SerializeToString())
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from builder.dataset.store import TokenizedDataset
 from builder.export.graphs import export_graphs
 from builder.finetune.classifiers import Array
-from builder.finetune.inputs import HeadInputs, LabelledInputs, head_inputs
+from builder.finetune.inputs import HeadInputs, LabelledInputs, feature_names_of_rows, head_inputs
 from builder.finetune.labels import LabelledRows
 from builder.network import PragmaNetwork
 from builder.progress import Progress
@@ -21,7 +21,6 @@ from builder.threads import threads
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.finite import require_finite
 from pragmatiq_triton.scorer import Scorer
-from pragmatiq_triton.tokenizer import Tokenizer
 
 
 def check_same_tokenizer(run: Run, data: TokenizedDataset) -> None:
@@ -48,7 +47,7 @@ def encode_rows(
     progress: Progress,
 ) -> LabelledInputs:
     """``rows`` as ``network`` reads them; from the file ``kept`` where it is of the same histories and weights."""
-    feature_names = Tokenizer(data.vocabulary, "all").features.names
+    feature_names = feature_names_of_rows(data, rows)
     key = _key(network, data, rows, max_events, feature_names)
     inputs = HeadInputs.load(kept, key) if kept else None
     if inputs is None:
@@ -76,7 +75,7 @@ def _key(
     """The hash of all that the inputs of ``rows`` depend on."""
     made_of = [weights_hash(network), data.tokenizer_hash, names, rows.kind, max_events]
     digest = hashlib.sha256(json.dumps(made_of).encode())
-    for array in (rows.users, rows.at, *(() if rows.events is None else (rows.events,))):
+    for array in (rows.users, rows.at, *(each for each in (rows.events, rows.own) if each is not None)):
         digest.update(array.tobytes())
     for user in np.unique(rows.users).tolist():
         record = data.encoded(user)

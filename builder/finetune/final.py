@@ -16,13 +16,14 @@ from builder.finetune.fitted import labels_for, settings_of
 from builder.finetune.fitting import score
 from builder.finetune.labels import LabelledRows
 from builder.finetune.methods import Fit, fit_frozen, fit_task
+from builder.finetune.own_features import require_given
 from builder.finetune.settings import FinetuneSettings
 from builder.finetune.splits import folds
 from builder.heads import Head, load_head, save_head
 from builder.heads.lora import save_adapters
 from builder.heads.saved import EVALUATION_FILE, SavedHead
 from builder.progress import Progress, Silent
-from builder.raw.labels import labels_hash
+from builder.raw.parts import table_hash
 from builder.replacing import replaced_folder
 from builder.runs import Run, weights_hash
 from pragmatiq_triton.batch import Float32
@@ -33,13 +34,19 @@ CALIBRATION_FOLDS = 5
 
 
 def finetune_final(
-    run: Run, data: TokenizedDataset, label_file: Path, task: str, progress: Progress = Silent()
+    run: Run,
+    data: TokenizedDataset,
+    label_file: Path,
+    task: str,
+    progress: Progress = Silent(),
+    *,
+    features_file: Path | None = None,
 ) -> Head:
     """Fit the head of ``task`` again, to all rows of ``label_file``, and save it in the place of the evaluated one.
 
-    Method and settings are the evaluated head's, and the labels those that it was fitted to. It is calibrated on the
-    scores that fits to four fifths of the users give to the last fifth. The evaluation stays, and is of the head
-    before.
+    Method and settings are the evaluated head's, and labels and ``features_file``, if it has one, those that it was
+    fitted to. It is calibrated on the scores that fits to four fifths of the users give to the last fifth. The
+    evaluation stays, and is of the head before.
 
     Raises :class:`ConfigError` for a head that is not evaluated or is final already and for other labels, and
     :class:`ArtifactError` without a head of this run.
@@ -51,8 +58,8 @@ def finetune_final(
             f"{folder}: there is no head; run `pragmatiq finetune ... --task {task}` and evaluate it first"
         )
     evaluated = SavedHead(load_head(folder), folder)
-    _require_ready(evaluated, run, label_file)
-    settings, rows = settings_of(evaluated), labels_for(evaluated.head, label_file, data)
+    _require_ready(evaluated, run, label_file, features_file)
+    settings, rows = settings_of(evaluated), labels_for(evaluated.head, label_file, data, features_file)
     users = users_of(data, rows)
     final = {
         "rows": msgspec.to_builtins(Counts.of(rows.labels, users)),
@@ -77,7 +84,7 @@ def finetune_final(
     return head
 
 
-def _require_ready(evaluated: SavedHead, run: Run, label_file: Path) -> None:
+def _require_ready(evaluated: SavedHead, run: Run, label_file: Path, features_file: Path | None) -> None:
     head, folder = evaluated.head, evaluated.folder
     if "final" in head.info:
         raise ConfigError(
@@ -91,11 +98,18 @@ def _require_ready(evaluated: SavedHead, run: Run, label_file: Path) -> None:
         )
     if head.info.get("weights_hash") != weights_hash(run.network):
         raise ArtifactError(f"{folder}: the head was fitted on other weights than {run.path} holds; fine-tune again")
-    if head.info.get("labels_sha256") != labels_hash(label_file):
+    if head.info.get("labels_sha256") != table_hash(label_file):
         raise ConfigError(
             f"{label_file}: is another file than {head.info.get('label_file', 'the one')} that the head was fitted "
             "to, so its evaluation would say nothing of the final head; give that file, or fine-tune and evaluate with "
             "this one"
+        )
+    fitted_with = head.info.get("own_features")
+    require_given(fitted_with, features_file, head.task)
+    if fitted_with and features_file and table_hash(features_file) != fitted_with["sha256"]:
+        raise ConfigError(
+            f"{features_file}: is another file than {fitted_with['file']} that the head was fitted with; give "
+            "that file, or fine-tune and evaluate with this one"
         )
 
 

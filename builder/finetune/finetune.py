@@ -19,6 +19,7 @@ from builder.finetune.fitting import calibrated
 from builder.finetune.inputs import LabelledInputs
 from builder.finetune.labels import LabelledRows, read_labels
 from builder.finetune.methods import fit_task
+from builder.finetune.own_features import provenance, with_own_features
 from builder.finetune.settings import FinetuneSettings
 from builder.finetune.splits import Split, split_rows
 from builder.heads import Head, load_head, save_head
@@ -26,7 +27,7 @@ from builder.heads.head import check_task
 from builder.heads.lora import save_adapters
 from builder.heads.saved import HEADS_FOLDER, SavedHead
 from builder.progress import Progress, Silent
-from builder.raw.labels import labels_hash
+from builder.raw.parts import table_hash
 from builder.replacing import replaced_folder
 from builder.runs import Run, weights_hash
 from pragmatiq_triton.errors import ArtifactError, ConfigError
@@ -47,18 +48,23 @@ def finetune(
     settings: FinetuneSettings = FinetuneSettings(),
     progress: Progress = Silent(),
     *,
+    features_file: Path | None = None,
     overwrite: bool = False,
 ) -> Head:
     """Fit the head of ``task`` on the training users of ``label_file``, calibrate it on others, and save it.
 
-    With ``overwrite`` an older head of the task is replaced as a whole, with its evaluations. Raises
+    ``features_file``: a parquet file with features of the bank's own for a ``hybrid`` head, by ``user_id`` and the
+    labels' moment. With ``overwrite`` an older head of the task is replaced as a whole, with its evaluations. Raises
     :class:`ConfigError` where there is one and ``overwrite`` is false, :class:`DataError` for labels that cannot be
     learnt from, :class:`ArtifactError` for a data set of another tokenizer, and :class:`OutputError` where another
     process fits the task or the head cannot be written.
     """
     check_task(task)
     check_same_tokenizer(run, data)
+    settings.require_reads(features_file)
     rows = read_labels(label_file, data)
+    if features_file:
+        rows = with_own_features(rows, features_file, data)
     split = split_rows(users_of(data, rows).tolist(), rows, settings.split)
     folder = head_folder(run, task)
 
@@ -71,6 +77,7 @@ def finetune(
         fit = fit_task(run, data, rows, split.train, task, settings, new / INPUTS_FILE, progress)
         head = calibrated(fit.head, fit.inputs.rows(split.calibration), settings.seed)
         head = replace(head, info={**head.info, **_provenance(run, label_file, rows, fit.inputs, split, settings)})
+        head = replace(head, info={**head.info, **provenance(rows, features_file)})
         save_head(head, new)
         if fit.adapters is not None:
             save_adapters(fit.adapters, SavedHead(head, new).adapters_file, weights_hash(run.network))
@@ -115,7 +122,7 @@ def _provenance(
         "skipped": rows.skipped,
         "cautions": rows.cautions,
         "label_file": label_file.name,
-        "labels_sha256": labels_hash(label_file),
+        "labels_sha256": table_hash(label_file),
         "tokenizer_hash": run.tokenizer_hash,
         "weights_hash": weights_hash(run.network),
         "settings": msgspec.to_builtins(settings),

@@ -9,6 +9,7 @@ from builder.dataset.store import TokenizedDataset
 from builder.evaluation import Split as Counts
 from builder.finetune.encoding import users_of
 from builder.finetune.labels import LabelledRows, read_labels
+from builder.finetune.own_features import require_given, select_own_features, with_own_features
 from builder.finetune.settings import FinetuneSettings
 from builder.finetune.splits import Split, split_again
 from builder.heads import Head
@@ -27,9 +28,18 @@ def settings_of(saved: SavedHead) -> FinetuneSettings:
         ) from error
 
 
-def labels_for(head: Head, label_file: Path, data: TokenizedDataset) -> LabelledRows:
-    """The rows of ``label_file``; :class:`DataError` where they are of another kind than ``head`` judges."""
-    return read_labels(label_file, data, judge=head)
+def labels_for(head: Head, label_file: Path, data: TokenizedDataset, features_file: Path | None = None) -> LabelledRows:
+    """The rows of ``label_file``, with the features of the bank's own that ``head`` reads, if it reads some.
+
+    Raises :class:`DataError` where they are of another kind than ``head`` judges or a feature is not there, and
+    :class:`ConfigError` where features are lacking as a whole, or given for nothing.
+    """
+    fitted_with = head.info.get("own_features")
+    require_given(fitted_with, features_file, head.task)
+    rows = read_labels(label_file, data, judge=head)
+    if features_file is None or not fitted_with:
+        return rows
+    return select_own_features(with_own_features(rows, features_file, data), fitted_with["names"], features_file)
 
 
 def split_of(saved: SavedHead, rows: LabelledRows, data: TokenizedDataset) -> Split:

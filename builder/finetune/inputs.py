@@ -19,6 +19,7 @@ from pragmatiq_triton.tokenizer import EncodedRecord, Tokenizer, assemble
 from pragmatiq_triton.tokenizer.assemble import newest
 from pragmatiq_triton.tokenizer.features import FeatureLevel
 from pragmatiq_triton.tokenizer.moment import encoded_before, encoded_until, first_events
+from pragmatiq_triton.tokenizer.own_features import OwnFeatures
 
 ROWS_PER_CALL = 16
 """Histories of one call: enough for every core, few enough to stay small."""
@@ -100,6 +101,11 @@ class Reach:
         return before if self.own is None else np.append(before, self.own)
 
 
+def feature_names_of_rows(data: TokenizedDataset, rows: LabelledRows) -> list[str]:
+    """The columns of :attr:`HeadInputs.features`: those of the history, and the bank's own that ``rows`` have."""
+    return Tokenizer(data.vocabulary, "all", OwnFeatures(rows.own_names)).feature_names
+
+
 def row_features(data: TokenizedDataset, rows: LabelledRows, level: FeatureLevel) -> Float32:
     """The features alone of every row, float32 [n, n_features]."""
     tokenizer = Tokenizer(data.vocabulary, level)
@@ -125,14 +131,17 @@ def head_inputs(
     ``max_events``: newest events of each history that the network reads, all that the tokenizer keeps by default.
     """
     tokenizer = Tokenizer(data.vocabulary, "all")
+    n_own = len(rows.own_names)
     counted = CountedKeys(data)
     n, dim = len(rows.users), scorer.dim
     inputs = HeadInputs(
         user_embedding=np.zeros((n, dim), np.float32),
         event_state=np.zeros((n, dim), np.float32),
-        features=np.zeros((n, len(tokenizer.features.names)), np.float32),
+        features=np.zeros((n, len(tokenizer.features.names) + n_own), np.float32),
         counts=np.zeros((n, counted.width), np.float32),
     )
+    if rows.own is not None:
+        inputs.features[:, -n_own:] = rows.own
     most = min(max_events or data.config.max_events_per_user, data.config.max_events_per_user)
     progress.stage("Reading histories at their moments", n)
     for user, numbers in rows_by_user(rows.users):
@@ -147,7 +156,7 @@ def head_inputs(
             for row, reach in zip(numbers[call].tolist(), reaches[call], strict=True):
                 history = history_of(record, rows, row)
                 whole = tokenizer.user(history)
-                inputs.features[row] = whole.features
+                inputs.features[row, : len(whole.features)] = whole.features
                 inputs.counts[row] = counted(history)
                 read = newest_events(whole, most)
                 event_vectors.append(vectors[reach.events() - first])

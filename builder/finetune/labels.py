@@ -15,7 +15,7 @@ from builder.raw.arrays import Mask
 from builder.raw.event_labels import NO_EVENT, Events, match_events, rows_by_user, simultaneous, without_past
 from builder.raw.labels import LATE, LATE_LABEL, NO_PART, LabelTime
 from builder.raw.likeness import likeness
-from pragmatiq_triton.batch import Int64
+from pragmatiq_triton.batch import Float32, Int64
 from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.time_range import TimeRange
 
@@ -41,6 +41,7 @@ class LabelledRows:
     numbers; ``at`` int64 [n], microseconds since the epoch; ``labels`` int8 [n], 0 or 1; ``skipped``: for each reason
     that occurred, the number of rows left out; ``cautions``: sentences that belong beside results. ``parts`` int8 [n]:
     which part the file's column ``split`` puts a row into, by :data:`~builder.raw.labels.PARTS`; None without one.
+    ``own`` float32 [n, len(own_names)]: features of the bank's own; None without any.
     """
 
     kind: Kind
@@ -51,6 +52,8 @@ class LabelledRows:
     events: Int64 | None = None
     cautions: list[str] = field(default_factory=list)
     parts: npt.NDArray[np.int8] | None = None
+    own: Float32 | None = None
+    own_names: tuple[str, ...] = ()
 
     def event(self, row: int, event_ts: Int64) -> int | None:
         """The number of the event that a row judges among its user's at ``event_ts``; None where it judges the user.
@@ -68,8 +71,9 @@ class LabelledRows:
         """Some of the rows."""
         events = None if self.events is None else self.events[rows]
         parts = None if self.parts is None else self.parts[rows]
+        own = None if self.own is None else self.own[rows]
         users, at, labels = self.users[rows], self.at[rows], self.labels[rows]
-        return replace(self, users=users, at=at, labels=labels, events=events, parts=parts)
+        return replace(self, users=users, at=at, labels=labels, events=events, parts=parts, own=own)
 
 
 def read_labels(path: Path, data: History, judge: Head | None = None) -> LabelledRows:

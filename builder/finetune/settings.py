@@ -24,6 +24,13 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     lora: LoraSettings = field(default_factory=LoraSettings)
     seed: Annotated[int, Meta(ge=0)] = 0
 
+    def require_reads(self, features_file: Path | None) -> None:
+        """Raise :class:`ConfigError` for features of the bank's own that ``method`` does not read."""
+        if features_file and self.method != "hybrid":
+            raise ConfigError(
+                f"--features: features of your own do nothing with method: {self.method}; choose method: hybrid"
+            )
+
     def require_effect(self) -> None:
         """Raise :class:`ConfigError` for settings that ``method`` does not read."""
         if self.method != "lora" and self.lora != LoraSettings():

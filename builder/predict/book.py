@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 
 from builder.locking import FolderLock
 from builder.predict.parts import PART_REQUESTS, Parts, schema_of
-from builder.predict.requests import Moments, Request, Shard, read_requests
+from builder.predict.requests import Moments, Request, Shard, own_features_of, read_requests
 from builder.predict.work import AT_ONCE, Done, Workers
 from builder.progress import Progress, Silent
-from builder.raw.labels import labels_hash
+from builder.raw.parts import table_hash
 from pragmatiq_triton.cpus import usable_cpus
 from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.manifest import FILE, file_hash
@@ -26,7 +26,8 @@ class Predicted:
     """What was written: ``rows`` to ``out``; the ``refused``, each with its reason, to ``rejected`` if there are any.
 
     ``customers_without_moment``: customers of the data of whom the table of moments has no row; 0 without a table, and
-    of what was read in the last call alone. ``notes`` are sentences about what was scored or refused with a doubt.
+    of what was read in the last call alone. ``rows_without_features``: likewise, rows that the file of features lacks.
+    ``notes`` are sentences about what was scored or refused with a doubt.
     """
 
     out: Path
@@ -34,6 +35,7 @@ class Predicted:
     rows: int
     refused: int
     customers_without_moment: int
+    rows_without_features: int
     tasks: list[str]
     processes: int
     notes: list[str]
@@ -45,6 +47,7 @@ def predict(
     out: Path,
     *,
     at: Path | None = None,
+    features: Path | None = None,
     embeddings: bool = False,
     shard: Shard = Shard(),
     rejected: Path | None = None,
@@ -66,6 +69,8 @@ def predict(
         at: a table with ``user_id`` and ``eval_ts`` (the history strictly before that moment) or ``ts`` (the event of
             that moment and what is strictly before it), a row of the output for each of its rows; a column ``label``
             is not read. Without it each customer is judged as of now.
+        features: a parquet file of features of the bank's own, with ``user_id``, with ``at`` also the rows' moments,
+            and a column of numbers for each; records of a file bring theirs themselves.
         embeddings: whether each model's embedding is a column.
         shard: which of how many parts of the customers.
         rejected: where refused rows go; by default ``OUT.rejected``.
@@ -88,11 +93,13 @@ def predict(
     tasks, dim, times = models.tasks, models.manifest.dim, models.times
     moments = Moments(at, times) if at else None
     time = moments.time if moments else ""
+    own = own_features_of(features, data, moments, times)
     schema = schema_of(tasks, dim, embeddings, time)
     job = {
         "repository": file_hash(repository / FILE),
         "data": _state(data),
-        "moments": labels_hash(at) if at else None,
+        "moments": table_hash(at) if at else None,
+        "features": table_hash(features) if features else None,
         "embeddings": embeddings,
         "shard": [shard.number, shard.count],
         "part_requests": PART_REQUESTS,
@@ -105,7 +112,7 @@ def predict(
             if parts.count:
                 progress.say(f"{parts.folder}: going on after {parts.rows:,} rows and {parts.refused:,} refused")
             progress.stage("Predicting", moments.count if moments and shard.count == 1 else None)
-            requests = read_requests(data, moments, shard, times)
+            requests = read_requests(data, moments, shard, times, own)
             n_done = sum(1 for _ in islice(requests, parts.count * PART_REQUESTS))
             progress.advance(n_done)
             with closing(workers.run(models, _chunks(requests, AT_ONCE))) as results:
@@ -124,6 +131,7 @@ def predict(
         parts.rows,
         parts.refused,
         moments.customers_without if moments else 0,
+        own.lacking if own else 0,
         [task for names in tasks.values() for task in names],
         workers.processes,
         moments.notes() if moments else _again(out) if data.is_file() else [],

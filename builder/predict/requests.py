@@ -12,6 +12,7 @@ import msgspec
 
 from builder.raw.labels import read_label_table
 from builder.raw.likeness import likeness, plainest
+from builder.raw.own_features import FeatureTable, read_feature_table
 from builder.records import read_records
 from builder.score_input import read_lines
 from pragmatiq_triton.errors import ConfigError, DataError, RecordError
@@ -52,6 +53,23 @@ class Request(NamedTuple):
     at: int = 0
     raw: bytes = b""
     problem: str = ""
+
+
+class OwnFeatures:
+    """Puts the features of a table into records; ``lacking`` counts those for whom it has no row."""
+
+    def __init__(self, table: FeatureTable) -> None:
+        self.lacking = 0
+        self._table = table
+
+    def add(self, record: dict[str, Any], at: int) -> dict[str, Any]:
+        """The record with the features of its customer, at the moment ``at`` if the table has moments."""
+        row = self._table.row((record["user_id"], at, 0))
+        if row is None:
+            self.lacking += 1
+            return record
+        known = zip(self._table.names, self._table.values[row].tolist(), strict=True)
+        return {**record, "features": {name: value for name, value in known if value == value}}
 
 
 class Moments:
@@ -101,7 +119,9 @@ class Moments:
             )
         return told
 
-    def requests(self, place: str, user_id: str, record: dict[str, Any]) -> Iterator[Request]:
+    def requests(
+        self, place: str, user_id: str, record: dict[str, Any], own: OwnFeatures | None = None
+    ) -> Iterator[Request]:
         """One for each of the customer's rows; a second record of the same customer is refused."""
         rows = self._of_user.pop(user_id, None)
         if rows is None:
@@ -113,14 +133,16 @@ class Moments:
         self._seen.add(user_id)
         for row, at in rows:
             where = f"{place}, {self._file.name} row {row}"
-            own = record.get("eval_ts")
-            if isinstance(own, int) and 0 < own < at:
-                seen, problem = {}, f"$.eval_ts: the record ends at {own}, before the row's moment {at}; leave it out"
+            end = record.get("eval_ts")
+            if isinstance(end, int) and 0 < end < at:
+                seen, problem = {}, f"$.eval_ts: the record ends at {end}, before the row's moment {at}; leave it out"
             elif self.time == "eval_ts":
                 seen, problem = {**record, "eval_ts": at}, ""
                 self.rows_without_history += not _has_history(record, at)
             else:
                 seen, problem = _at_event(record, at)
+            if own and not problem:
+                seen = own.add(seen, at)
             raw = b"" if problem else msgspec.json.encode(seen)
             yield Request(where, user_id, row, at, raw, problem)
 
@@ -135,7 +157,25 @@ class Moments:
                     yield Request(place, user_id, row, at, problem="no customer of the data has this user_id")
 
 
-def read_requests(data: Path, moments: Moments | None, shard: Shard, times: TimeRange) -> Iterator[Request]:
+def own_features_of(path: Path | None, data: Path, moments: Moments | None, times: TimeRange) -> OwnFeatures | None:
+    """The features of the file ``path``; None without one.
+
+    Raises :class:`ConfigError` for a file of records, which bring theirs themselves, and :class:`DataError` where the
+    table breaks its contract or has other moments than the rows.
+    """
+    if path is None:
+        return None
+    if not data.is_dir():
+        raise ConfigError("--features: records of a file bring their features themselves, in the member features")
+    table = read_feature_table(path, times, at_moments=moments is not None, by_event=False)
+    if moments and table.time != moments.time:
+        raise DataError(f"{path}: has {table.time}, but the moments have {moments.time}; expected the same")
+    return OwnFeatures(table)
+
+
+def read_requests(
+    data: Path, moments: Moments | None, shard: Shard, times: TimeRange, own: OwnFeatures | None = None
+) -> Iterator[Request]:
     """The rows to predict, in the data's order; rows of unknown customers are at the end."""
     for place, user_id, record in _customers(data, times):
         if moments is not None and user_id:
@@ -143,6 +183,8 @@ def read_requests(data: Path, moments: Moments | None, shard: Shard, times: Time
         if not shard.holds(user_id):
             continue
         if moments is None:
+            if own and isinstance(record, dict):
+                record = own.add(record, 0)
             raw = record if isinstance(record, bytes) else msgspec.json.encode(record)
             yield Request(place, user_id, raw=raw, problem="" if raw else _TOO_LONG)
         elif isinstance(record, dict) and not isinstance(record.get("user_id"), str):
@@ -150,7 +192,7 @@ def read_requests(data: Path, moments: Moments | None, shard: Shard, times: Time
             problem = f"$.user_id: expected text, by which the rows of --at are found, {kind}"
             yield Request(place, "", raw=msgspec.json.encode(record), problem=problem)
         elif isinstance(record, dict):
-            yield from moments.requests(place, user_id, record)
+            yield from moments.requests(place, user_id, record, own)
         else:
             yield Request(place, user_id, raw=record, problem="" if record else _TOO_LONG)
     if moments is not None:

@@ -165,6 +165,7 @@ def finetune(
     task: str,
     *,
     method: Literal["probe", "lora", "hybrid"] | None = None,
+    features: StrPath | None = None,
     config: StrPath | Mapping[str, Any] | None = None,
     test_from: str | None = None,
     calibration_from: str | None = None,
@@ -175,7 +176,8 @@ def finetune(
 ) -> "Head":
     """Fit the head of ``task`` to the labels in the parquet file ``label``, calibrate it, and save it beside the run.
 
-    ``method``: what the command's ``--method`` says. ``test_from`` and ``calibration_from`` are dates, and
+    ``method``: what the command's ``--method`` says. ``features``: a parquet file of features of your own for a hybrid
+    head. ``test_from`` and ``calibration_from`` are dates, and
     ``unseen_users`` keeps every user in one part; labels may say their parts in a column ``split`` instead. ``final``,
     alone, fits a head that was evaluated again to all rows. ``overwrite`` replaces an older head and its evaluations.
     """
@@ -192,8 +194,17 @@ def finetune(
     with _shown(progress) as shown:
         data = TokenizedDataset(Path(tok))
         if final:
-            return finetune_final(load_run(Path(run)), data, Path(label), task, shown)
-        return fit(load_run(Path(run)), data, Path(label), task, settings, shown, overwrite=overwrite)
+            return finetune_final(load_run(Path(run)), data, Path(label), task, shown, features_file=_path(features))
+        return fit(
+            load_run(Path(run)),
+            data,
+            Path(label),
+            task,
+            settings,
+            shown,
+            features_file=_path(features),
+            overwrite=overwrite,
+        )
 
 
 def evaluate(
@@ -207,6 +218,7 @@ def evaluate(
     rows: StrPath | None = None,
     baseline_rows: StrPath | None = None,
     test_from: str | None = None,
+    features: StrPath | None = None,
     replicates: int = 1000,
     overwrite: bool = False,
     progress: bool = True,
@@ -216,6 +228,7 @@ def evaluate(
     ``folds`` > 0 cross-validates. The numbers and a page go to ``out``, by default the head's folder. ``rows`` is a
     parquet file to write with each tested row; ``baseline_rows`` one with a score of one's own for each of them.
     ``test_from`` is a date after all rows of the fit: all rows from then on are tested instead of the held-out part.
+    ``features``: the features of your own that the head was fitted with, at these labels' moments.
     """
     from builder.dataset.store import TokenizedDataset
     from builder.evaluate import evaluate as measure
@@ -232,6 +245,7 @@ def evaluate(
             rows_file=_path(rows),
             own_scores=_path(baseline_rows),
             test_from=test_from,
+            features_file=_path(features),
             replicates=replicates,
             overwrite=overwrite,
             progress=shown,
@@ -307,6 +321,7 @@ def predict(
     out: StrPath,
     *,
     at: StrPath | None = None,
+    features: StrPath | None = None,
     embeddings: bool = False,
     shard: str = "1/1",
     rejected: StrPath | None = None,
@@ -330,6 +345,7 @@ def predict(
             Path(repository),
             Path(out),
             at=_path(at),
+            features=_path(features),
             embeddings=embeddings,
             shard=Shard.of(shard),
             rejected=_path(rejected),

@@ -10,8 +10,8 @@ from pragmatiq_client.values import UnreadableValueError, user_id_text
 from pragmatiq_triton.errors import DataError
 
 _OF_EVENT = ("user_id", "ts", "source")
-_OF_RECORD = ("user_id", "events", "attributes", "lifelong", "as_of", "eval_ts")
-_OF_PROFILE = ("lifelong", "as_of", "eval_ts", "attributes")
+_OF_RECORD = ("user_id", "events", "attributes", "lifelong", "as_of", "eval_ts", "features")
+_OF_PROFILE = ("lifelong", "as_of", "eval_ts", "attributes", "features")
 _IDS = ("event_id",)
 """Columns of raw data that a record does not have."""
 _READERS = ("to_dicts", "to_pylist", "to_dict")
@@ -52,7 +52,8 @@ def customers_of(table: Any, profiles: Any = None) -> Customers:
     With a column ``events`` a row is a customer, and its columns are a record's members. With a column ``ts`` a row is
     an event: ``user_id``, ``ts``, ``source`` and then either ``fields``, a mapping, or one column for each field. A
     null in such a column means that the event has no such field. ``profiles`` has a row for each customer:
-    ``user_id``, optionally ``as_of``, ``eval_ts``, ``lifelong`` and ``attributes``; every other column is an attribute.
+    ``user_id``, optionally ``as_of``, ``eval_ts``, ``lifelong``, ``attributes`` and ``features``; every other
+    column is an attribute.
     An id is the same as a number and as text, as on the wire.
 
     Raises :class:`DataError` that names a column which is missing, not expected or there twice, a row without a

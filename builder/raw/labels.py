@@ -1,6 +1,5 @@
 """Labels of the raw contract: users, moments and classes."""
 
-import hashlib
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from builder.raw.text import NAME, UnreadableError, texts
 from builder.raw.times import TIME, timestamps
 from pragmatiq_triton.batch import Float32, Int64
 from pragmatiq_triton.errors import DataError
-from pragmatiq_triton.manifest import file_hash
 from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange
 
 LabelTime = Literal["eval_ts", "ts"]
@@ -128,14 +126,6 @@ def label_files(data: Path) -> list[Path]:
         for path in folder.iterdir()
         if not path.name.startswith(("_", ".")) and (path.suffix == ".parquet" or path.is_dir())
     )
-
-
-def labels_hash(path: Path) -> str:
-    """The SHA-256 of a label file; of a folder, that of a listing of its parts' names and hashes."""
-    if not path.is_dir():
-        return file_hash(path)
-    listing = "".join(f"{file_hash(part.path)}  {part.path.relative_to(path)}\n" for part in read_table_at(path).parts)
-    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def has_label_columns(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """A table of the raw contract on disk: one parquet file, or a folder of them as Spark and pandas write it."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from builder.raw.arrays import holds_dictionary
 from builder.raw.findings import Findings, Rows
 from pragmatiq_triton.errors import DataError
+from pragmatiq_triton.manifest import file_hash
 
 SUFFIXES = (".parquet", ".parq", ".pq")
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
@@ -182,3 +184,11 @@ def read_rows(
 
 def _tell(path: Path, error: DataError, findings: Findings) -> None:
     findings.broken(path, str(error).removeprefix(f"{path}: "))
+
+
+def table_hash(path: Path) -> str:
+    """The SHA-256 of a table's file; of a folder, that of a listing of its parts' names and hashes."""
+    if not path.is_dir():
+        return file_hash(path)
+    listing = "".join(f"{file_hash(part.path)}  {part.path.relative_to(path)}\n" for part in read_table_at(path).parts)
+    return hashlib.sha256(listing.encode()).hexdigest()

@@ -30,7 +30,7 @@ from builder.heads import load_head, save_head
 from builder.heads.saved import EVALUATION_FILE
 from builder.network import PragmaNetwork
 from builder.progress import Silent
-from builder.raw.labels import labels_hash
+from builder.raw.parts import table_hash
 from builder.runs import load_run, weights_hash
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
 from pragmatiq_triton.scorer import Scorer
@@ -174,8 +174,8 @@ def test_later_labels_leave_every_user_in_its_part(bank: Bank, fits: Any, tmp_pa
     assert len(fits["score"][0].labels) > len(before["score"].labels)
     assert users(fits["score"][0]) >= users(before["score"])
     assert users(fits["score"][0]).isdisjoint(users(before["fit_baseline"]) | users(before["calibrated"]))
-    assert result.provenance["labels_sha256"] == labels_hash(file)
-    assert result.provenance["fitted_to_labels_sha256"] == labels_hash(bank.labels["user"])
+    assert result.provenance["labels_sha256"] == table_hash(file)
+    assert result.provenance["fitted_to_labels_sha256"] == table_hash(bank.labels["user"])
 
 
 def test_folds_test_every_row_once_by_fits_without_its_user(bank: Bank, fits: Any, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from builder.heads import heads_graph
+from builder.export.repository import export_repository
 from pragmatiq_client import InvalidRecordError, ProtocolError, ScoringClient
 from pragmatiq_triton.embedded import ScoringServer
 from pragmatiq_triton.embedded.ports import reserve_ports
@@ -22,8 +21,7 @@ from pragmatiq_triton.gateway.auth.api_keys import add_key
 from pragmatiq_triton.gateway.auth.settings import Auth
 from pragmatiq_triton.gateway.policy import GatewayPolicy
 from pragmatiq_triton.gateway.seen.settings import AccessLog
-from pragmatiq_triton.scorer.sessions import HEADS
-from tests.builder.export.heads_case import linear_head
+from tests.builder.export.heads_case import hybrid_head, run_with
 from tests.conftest import RECORDS
 from tests.debian import find_program
 
@@ -104,27 +102,17 @@ def send(server, records, key):
             pass
 
 
-def with_task(repository, out):
-    """A copy of a repository without tasks that has one."""
-    scorer = Path(shutil.copytree(repository, out)) / "scorer"
-    graph = heads_graph([linear_head("churn", "probe", "user")], {"user_embedding": 64}, ())
-    (scorer / "1" / HEADS).write_bytes(graph.SerializeToString())
-    config = (scorer / "config.pbtxt").read_text(encoding="utf-8")
-    assert config.count('"[]"') == 1
-    (scorer / "config.pbtxt").write_text(config.replace('"[]"', json.dumps('["churn"]')), encoding="utf-8")
-    return out
-
-
 @pytest.fixture(scope="module")
-def monitor(repository, tmp_path_factory):
-    """Prometheus after some traffic on a server with a task, which the shared server has not."""
+def monitor(variant, tmp_path_factory):
+    """Prometheus after some traffic on a server with a task that reads a feature of the bank's own."""
     find_program("prometheus", "prometheus")
     folder = tmp_path_factory.mktemp("monitored")
     keys = folder / "keys.yaml"
     key = add_key(keys, "fraud")
     policy = GatewayPolicy(auth=Auth(api_keys=str(keys)), access_log=AccessLog(file=str(folder / "access.jsonl")))
     ports = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
-    with ScoringServer(with_task(repository, folder / "repository"), **ports, policy=policy) as server:
+    export_repository(run_with(folder / "run", variant, hybrid_head("churn", ("own:bureau",))), folder / "repository")
+    with ScoringServer(folder / "repository", **ports, policy=policy) as server:
         watching = Monitor(folder, server.metrics_url.split("/")[2])
         try:
             watching.wait_for('pragmatiq_requests_total{outcome="answered"} == 0')

@@ -6,18 +6,17 @@ import numpy as np
 import pytest
 
 from builder.export.graphs import export_graphs
-from builder.export.layout import features_of
+from builder.export.layout import tokenizer_of
 from builder.export.manifest import altered_files, read_manifest
 from builder.heads import HeadScorer, heads_graph
 from builder.heads.lora import merged
 from builder.heads.saved import saved_heads
 from builder.info import describe
-from pragmatiq_client import ScoringClient
+from pragmatiq_client import InvalidRecordError, ScoringClient
 from pragmatiq_triton.batch import collate
 from pragmatiq_triton.records import decode_record
 from pragmatiq_triton.scorer import Scorer
 from pragmatiq_triton.text_encoders import create_text_encoder
-from pragmatiq_triton.tokenizer import Tokenizer
 from pragmatiq_triton.tokenizer.assemble import newest
 from tests.builder.export.heads_case import some_adapters
 from tests.conftest import RECORDS, UPSTREAM
@@ -47,21 +46,21 @@ def connect(request, tuned_server):
 @pytest.fixture(scope="session")
 def offline(tuned, tuned_repository, tmp_path_factory):
     """Scores by task of one record, of each model, without a server."""
-    features = features_of(saved_heads(tuned.path), tuned.vocabulary)
-    tokenizer = Tokenizer(tuned.vocabulary, features.level)
+    tokenizer = tokenizer_of(saved_heads(tuned.path), tuned.vocabulary)
     encoder = create_text_encoder(tokenizer.config.text_encoder_spec) if tokenizer.config.embeds_text else None
     folder = tmp_path_factory.mktemp("adapted")
     export_graphs(merged(tuned.network, some_adapters(tuned)), folder)
     plain, adapted = Scorer(tuned_repository / "scorer" / "1"), Scorer(folder)
     dims = dict.fromkeys(("user_embedding", "event_state"), tuned.network.config.dim)
     heads = {
-        saved.head.task: HeadScorer(heads_graph([saved.head], dims, features.names))
+        saved.head.task: HeadScorer(heads_graph([saved.head], dims, tokenizer.feature_names))
         for saved in saved_heads(tuned.path)
     }
 
     def score(raw, *tasks):
         encoded = tokenizer.encode(decode_record(raw))
-        user = tokenizer.user(newest(encoded, MAX_EVENTS) if tasks == (ADAPTED,) else encoded)
+        given = json.loads(raw).get("features")
+        user = tokenizer.user(newest(encoded, MAX_EVENTS) if tasks == (ADAPTED,) else encoded, given)
         batch = collate([user], [encoder.encode(user.texts)] if encoder else [])
         embeddings = (adapted if tasks == (ADAPTED,) else plain).embed(batch)
         inputs = {**embeddings._asdict(), "features": batch.features}
@@ -79,6 +78,20 @@ def test_scores_are_those_of_the_heads_offline(connect, offline):
         got = [answer.scores[task] for answer in answers]
         np.testing.assert_allclose(got, [scores[task] for scores in expected], rtol=0, atol=1e-6)
         assert np.ptp(got) > 0.01, "heads that say the same of everyone tell no right answer from a wrong one"
+
+
+def test_features_of_a_caller_s_own_reach_the_head_that_reads_them(connect, offline):
+    client = connect()
+    records = [{**BASE, "features": given} for given in ({"bureau": -9.0}, {"bureau": 9}, {"bureau": None}, {"x": 1})]
+    expected = [offline(json.dumps(record), "amount", "churn") for record in records]
+    for record, scores in zip(records, expected, strict=True):
+        assert client.score_one(record).scores == pytest.approx(scores, abs=1e-6)
+    assert abs(expected[0]["amount"] - expected[1]["amount"]) > 0.01
+    assert expected[2] == expected[3] == offline(RECORDS[11], "amount", "churn")
+    assert expected[0]["churn"] == expected[1]["churn"]
+    for value in (b'"high"', b"1e999", b"[1]"):
+        with pytest.raises(InvalidRecordError, match=r"\$\.features"):
+            client.score_one(b'{"events": [], "features": {"bureau": %b}}' % value)
 
 
 def test_a_head_with_adapters_answers_under_its_own_name(connect, offline):

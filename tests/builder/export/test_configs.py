@@ -8,7 +8,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import TYPE_STRING
 
 from builder.export.configs import Templates, template_folder
-from builder.export.layout import features_of, scoring_models
+from builder.export.layout import scoring_models, tokenizer_of
 from builder.heads.saved import SavedHead
 from tests.builder.export.heads_case import all_features, hybrid_head, linear_head, lora, probe
 
@@ -33,7 +33,7 @@ def combination(request, run):
 @pytest.fixture
 def templates(run, combination):
     config = run.network.config
-    return Templates(config.dim, config.text_dim, features_of(combination[1], run.vocabulary))
+    return Templates(config.dim, config.text_dim, tokenizer_of(combination[1], run.vocabulary))
 
 
 def configs_of(templates, models):
@@ -87,7 +87,7 @@ def test_features_are_there_where_a_head_reads_some(templates, combination):
         text = text_format.MessageToString(config)
         assert ("features" in text) == (level is not None and config.name != "text_embedder")
         widths = [list(t.dims) for t in [*config.input, *config.output] if t.name == "features"]
-        assert all(width == [len(templates.features.names)] for width in widths)
+        assert all(width == [len(templates.encoding.feature_names)] for width in widths)
     if level:
         assert templates.tokenizer().parameters["features"].string_value == level
 
@@ -104,7 +104,7 @@ def test_only_a_scorer_with_a_limit_states_it(templates, combination):
 
 def test_without_heads_the_templates_parameters_stand(run):
     config = run.network.config
-    templates = Templates(config.dim, config.text_dim, features_of([], run.vocabulary))
+    templates = Templates(config.dim, config.text_dim, tokenizer_of([], run.vocabulary))
     for name, written in configs_of(templates, scoring_models([])).items():
         text = (template_folder() / name / "config.pbtxt").read_text(encoding="utf-8")
         template = text_format.Parse(text, type(written)())

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.export.layout import features_of, require_fitted_to, scoring_models
+from builder.export.layout import require_fitted_to, scoring_models, tokenizer_of
 from builder.heads.saved import SavedHead
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.tokenizer.features import HistoryFeatures
@@ -56,7 +56,7 @@ def test_model_names_that_differ_in_case_only_are_refused():
 def test_the_tokenizer_computes_no_more_than_some_head_reads(run, level):
     columns = tuple(HistoryFeatures.of(run.vocabulary, level).names)
     heads = saved(lora(), linear_head("x", "probe", "user", features=columns[-1:]))
-    assert features_of(heads, run.vocabulary).level == level
+    assert tokenizer_of(heads, run.vocabulary).features.level == level
 
 
 @pytest.mark.parametrize("name", ["weights_hash", "tokenizer_hash"])

@@ -21,7 +21,7 @@ from builder.finetune.encoding import users_of
 from builder.finetune.final import finetune_final
 from builder.finetune.finetune import finetune, head_folder
 from builder.finetune.fitting import score
-from builder.finetune.inputs import HeadInputs, LabelledInputs
+from builder.finetune.inputs import HeadInputs, LabelledInputs, feature_names_of_rows
 from builder.finetune.labels import read_labels
 from builder.finetune.settings import FinetuneSettings, finetune_settings
 from builder.finetune.splits import SplitSettings, folds
@@ -160,7 +160,7 @@ def test_a_final_head_is_calibrated_on_scores_of_fits_to_other_users(bank: Bank)
     users = users_of(bank.data, rows)
     with np.load(folder / "inputs.npz") as kept:
         inputs = HeadInputs(*(kept[name] for name in ("user_embedding", "event_state", "features", "counts")))
-    names = encoding.Tokenizer(bank.data.vocabulary, "all").features.names
+    names = feature_names_of_rows(bank.data, rows)
     whole = LabelledInputs(inputs, names, rows.labels, users)
     fold = folds(users.tolist(), 5, DATED.seed)
     scores = np.zeros(len(rows.at), np.float32)

@@ -2,15 +2,15 @@ import pytest
 
 from builder.export.repository import export_repository
 from builder.runs import load_run
-from tests.builder.export.heads_case import linear_head, lora, probe, run_with
+from tests.builder.export.heads_case import hybrid_head, lora, probe, run_with
 from tests.conftest import UPSTREAM
 
 
 @pytest.fixture(scope="session")
 def api_repository(tmp_path_factory):
-    """A repository with the tasks amount and churn, and loan with a network of its own."""
+    """With the tasks amount, which reads the feature bureau, churn, and loan, which has a network of its own."""
     folder = tmp_path_factory.mktemp("api")
     run = load_run(UPSTREAM / "bpe" / "run")
-    amount = linear_head("amount", "probe", "user", run.network.config.dim)
+    amount = hybrid_head("amount", ("own:bureau",), run.network.config.dim)
     export_repository(run_with(folder / "run", "bpe", amount, probe(), lora()), folder / "repository")
     return folder / "repository"

@@ -111,6 +111,18 @@ def test_a_null_in_a_fields_column_is_a_field_that_the_event_does_not_have(kind,
     np.testing.assert_allclose(frame.iloc[2:].to_numpy(), [[*s.values()] for s in alone], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+def test_features_of_one_s_own_come_in_records_and_in_profiles(kind, model, expected):
+    given = [{"bureau": -9.0}, {"bureau": 9.0}]
+    own = [{**customer, "features": features} for customer, features in zip(CUSTOMERS, given, strict=True)]
+    scores = model.score(own)
+    assert abs(scores[0]["amount"] - expected[0]["amount"]) > 1e-3
+    assert scores[0]["churn"] == expected[0]["churn"]
+    check(model.score(make(kind, own)), scores)
+    profiles = [{**row, "features": features} for row, features in zip(PROFILES, given, strict=True)]
+    check(model.score(make(kind, EVENTS), profiles=make(kind, profiles)), scores)
+
+
 def test_more_records_than_are_asked_at_once_stay_in_order(model):
     records = [json.loads(raw) for raw in RECORDS] * 12
     assert len(records) > 128

@@ -14,7 +14,7 @@ from builder.dataset.store import TokenizedDataset
 from builder.dataset.tokenize import tokenize
 from builder.finetune.labels import read_labels
 from builder.raw import count_rows, read_events
-from builder.raw.labels import labels_hash
+from builder.raw.parts import table_hash
 from builder.records import read_records
 from builder.validation import ValidationReport, validate
 from pragmatiq_triton.errors import DataError
@@ -172,9 +172,9 @@ def test_profiles_and_labels_may_be_folders_too(data: Path, expected: list[dict[
     rows = read_labels(data / "labels" / "churn.parquet", TokenizedDataset(data / "tok"))
     assert rows.labels.tolist() == [1, 0]
     folder = data / "labels" / "churn.parquet"
-    before = labels_hash(folder)
+    before = table_hash(folder)
     write_part(folder / "part-1.parquet", repeat(base()["labels/churn"], [0]))
-    assert labels_hash(folder) != before
+    assert table_hash(folder) != before
 
 
 @pytest.mark.parametrize("name", ["with space", "Umlaut-ü", "R[/x]", "100%", "'quoted'"])
