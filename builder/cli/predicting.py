@@ -47,7 +47,10 @@ def predict(
         Path | None,
         typer.Option(help="Where refused rows go, each with its reason; default: OUT.rejected.", dir_okay=False),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with what an earlier call left.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with what an earlier call left; nothing is to do where it is complete."),
+    ] = False,
     processes: Annotated[int | None, typer.Option(help="Default: one per core.", min=1)] = None,
     settings: Annotated[
         Path | None,

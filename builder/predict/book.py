@@ -7,11 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
 from builder.locking import FolderLock
 from builder.predict.parts import PART_REQUESTS, Parts, schema_of
+from builder.predict.repeats import repeats_of
 from builder.predict.requests import Moments, Request, Shard, own_features_of, read_requests
 from builder.predict.work import AT_ONCE, Done, Workers
 from builder.progress import Progress, Silent
@@ -74,7 +72,7 @@ def predict(
         embeddings: whether each model's embedding is a column.
         shard: which of how many parts of the customers.
         rejected: where refused rows go; by default ``OUT.rejected``.
-        resume: go on with parts of the same prediction.
+        resume: go on with parts of the same prediction; one that is complete is left as it is, and a note says so.
         processes: by default one per core.
         trusted: whether code may run that the repository names; None: as the environment says.
         settings_file: an operator's, as the server's.
@@ -107,16 +105,22 @@ def predict(
         "settings": models.settings,
     }
     parts = Parts(out, rejected, job, resume)
+    all_tasks = [task for names in tasks.values() for task in names]
+    if parts.complete:
+        models.close()
+        note = f"{out}: complete already; nothing was left to do"
+        return Predicted(
+            out, rejected if parts.refused else None, parts.rows, parts.refused, 0, 0, all_tasks, 0, [note]
+        )
     with FolderLock.of(parts.folder, "prediction", out):
         try:
             if parts.count:
                 progress.say(f"{parts.folder}: going on after {parts.rows:,} rows and {parts.refused:,} refused")
             progress.stage("Predicting", moments.count if moments and shard.count == 1 else None)
             requests = read_requests(data, moments, shard, times, own)
-            n_done = sum(1 for _ in islice(requests, parts.count * PART_REQUESTS))
-            progress.advance(n_done)
+            progress.advance(_steps(islice(requests, parts.count * PART_REQUESTS), moments))
             with closing(workers.run(models, _chunks(requests, AT_ONCE))) as results:
-                told = _telling(results, progress)
+                told = _telling(results, moments, progress)
                 while part := list(islice(told, PART_REQUESTS // AT_ONCE)):
                     parts.write(part, schema, tasks, time)
             if not parts.rows + parts.refused and shard.count == 1:
@@ -132,7 +136,7 @@ def predict(
         parts.refused,
         moments.customers_without if moments else 0,
         own.lacking if own else 0,
-        [task for names in tasks.values() for task in names],
+        all_tasks,
         workers.processes,
         moments.notes() if moments else _again(out) if data.is_file() else [],
     )
@@ -140,9 +144,7 @@ def predict(
 
 def _again(out: Path) -> list[str]:
     """A note if customers have several rows: a file of records may hold one more than once."""
-    users = pq.read_table(out, columns=["user_id"])["user_id"]
-    named = users.filter(pc.not_equal(users, ""))
-    n = len(named) - pc.count_distinct(named).as_py()
+    n = repeats_of(out)
     if not n:
         return []
     return [f"{out}: {n:,} rows are of customers who have an earlier row: the file has several records of them"]
@@ -154,12 +156,17 @@ def _chunks(requests: Iterable[Request], size: int) -> Iterator[list[Request]]:
         yield chunk
 
 
-def _telling(results: Iterable[Done], progress: Progress) -> Iterator[Done]:
+def _steps(requests: Iterable[Request], moments: Moments | None) -> int:
+    """How many steps of the progress they are: with moments, records that are refused as a whole are of no row."""
+    return sum(1 for request in requests if moments is None or request.row >= 0)
+
+
+def _telling(results: Iterable[Done], moments: Moments | None, progress: Progress) -> Iterator[Done]:
     """The same, told of as they come."""
     refused = 0
     for done in results:
         refused += len(done.problems)
-        progress.advance(len(done.requests), f"{refused:,} refused" if refused else "")
+        progress.advance(_steps(done.requests, moments), f"{refused:,} refused" if refused else "")
         yield done
 
 

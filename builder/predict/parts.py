@@ -1,5 +1,6 @@
 """Parts of an output, each whole or not there, so that a killed prediction goes on where it ended."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ PART_REQUESTS = 1024
 """Requests of a part; what a kill costs."""
 
 _JOB = "job.json"
+_WHOLE = b"pragmatiq.prediction"
+"""In the output's metadata: of which job it is, and how many rows were refused."""
 _ROW, _USER = "row", "user_id"
 
 
@@ -35,10 +38,15 @@ class Parts:
         self.out, self.rejected = out, rejected
         self.folder = out.with_name(f"{out.name}.parts")
         self.count = self.rows = self.refused = 0
+        self.complete = False
+        """Whether the output is there already, whole and of this job; asked for with ``resume`` alone."""
+        self._hashes = {name: _hash(value) for name, value in job.items()}
         if out.absolute() == rejected.absolute():
             raise ConfigError("--rejected: expected another file than --out")
         there = self.folder / _JOB
         if not there.exists():
+            if resume and self._find_whole():
+                return
             for path in (out, rejected):
                 if path.exists() or path.is_symlink():
                     raise ConfigError(f"{path}: exists already; name another file, or remove it first")
@@ -80,7 +88,8 @@ class Parts:
             with whole_file(self.rejected) as file:
                 for part in range(self.count):
                     file.write(self._rejects(part).read_bytes())
-        with whole_file(self.out) as file, pq.ParquetWriter(file, schema) as writer:
+        whole = {_WHOLE: json.dumps({"job": self._hashes, "refused": self.refused})}
+        with whole_file(self.out) as file, pq.ParquetWriter(file, schema.with_metadata(whole)) as writer:
             for part in range(self.count):
                 writer.write_table(pq.read_table(self._part(part), schema=schema))
         shutil.rmtree(self.folder)
@@ -89,6 +98,22 @@ class Parts:
         """Remove the folder where no part is in it: there is nothing to go on with."""
         if not self.count:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _find_whole(self) -> bool:
+        """Whether the output is whole; :class:`ConfigError` where it is of another job."""
+        try:
+            about = pq.read_metadata(self.out)
+            found = json.loads((about.metadata or {})[_WHOLE])
+            hashes, self.refused = dict(found["job"]), int(found["refused"])
+        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
+            return False
+        if other := [name for name in self._hashes if hashes.get(name) != self._hashes[name]]:
+            raise ConfigError(
+                f"{self.out}: complete already, of another {', '.join(other)}; name another file, or remove it first"
+            )
+        self.rows = about.num_rows
+        self.complete = True
+        return True
 
     def _find(self, found: dict[str, Any], job: dict[str, Any]) -> None:
         other = [name for name in job if found.get(name) != job[name]]
@@ -127,6 +152,10 @@ def schema_of(tasks: dict[str, list[str]], dim: int, embeddings: bool, time: str
 def embedding_column(model: str) -> str:
     """``embedding``, of ``scoring_<task>`` ``embedding_<task>``."""
     return "embedding" + model.removeprefix("scoring")
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _table(done: Sequence[Done], schema: pa.Schema, tasks: dict[str, list[str]], time: str) -> pa.Table:

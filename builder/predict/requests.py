@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from builder.raw.findings import SetAside
 from builder.raw.labels import read_label_table
 from builder.raw.likeness import likeness, plainest
 from builder.raw.own_features import FeatureTable, read_feature_table
@@ -76,15 +77,21 @@ class Moments:
     """The rows of a table of moments, by customer.
 
     A row of ``eval_ts`` sees what lies strictly before it; one of ``ts`` is of the event of that moment, and sees it
-    and what lies strictly before it, as in training.
+    and what lies strictly before it, as in training. A row without a customer or a plausible moment is refused, and
+    the others are not.
     """
 
     def __init__(self, file: Path, times: TimeRange) -> None:
-        table = read_label_table(file, times=times, labelled=False)
-        if table is None:
+        aside = SetAside()
+        table = read_label_table(file, aside, times=times, labelled=False)
+        if table is None or not len(table.rows):
+            for (path, row), (_, problem) in sorted(aside.rows.items()):
+                raise DataError(f"{path}: none of its {len(aside.rows):,} rows can be used; row {row}: {problem}")
             raise DataError(f"{file}: has no rows, expected a moment in each")
         self.time = table.time
-        self.count = len(table.rows)
+        self.count = len(table.rows) + len(aside.rows)
+        self._refused = [(path.name, row, *found) for (path, row), found in sorted(aside.rows.items())]
+        self._refused_users = {user_id for _, _, user_id, _ in self._refused}
         self._file = file
         self.customers_without = 0
         """Customers of the data, so far, of whom no row is."""
@@ -127,7 +134,7 @@ class Moments:
         if rows is None:
             if user_id in self._seen:
                 yield Request(place, user_id, problem="an earlier record has this user_id, and the rows were its")
-            else:
+            elif user_id not in self._refused_users:
                 self.customers_without += 1
             return
         self._seen.add(user_id)
@@ -147,7 +154,7 @@ class Moments:
             yield Request(where, user_id, row, at, raw, problem)
 
     def left(self, shard: Shard) -> Iterator[Request]:
-        """The rows of customers who were not there."""
+        """The rows of customers who were not there, and those that cannot be used."""
         for user_id, rows in self._of_user.items():
             if shard.holds(user_id):
                 self._unknown.append(user_id)
@@ -155,6 +162,9 @@ class Moments:
                 for row, at in rows:
                     place = f"{self._file.name} row {row}"
                     yield Request(place, user_id, row, at, problem="no customer of the data has this user_id")
+        for file, row, user_id, problem in self._refused:
+            if shard.holds(user_id):
+                yield Request(f"{file} row {row}", user_id, row, problem=problem)
 
 
 def own_features_of(path: Path | None, data: Path, moments: Moments | None, times: TimeRange) -> OwnFeatures | None:

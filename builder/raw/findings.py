@@ -21,8 +21,11 @@ class Rows:
     batch: pa.RecordBatch
 
     def example(self, rows: Mask) -> dict[str, Any]:
-        """The first of ``rows``: its number and its plain columns, times as the integers stored."""
-        row = int(np.argmax(rows))
+        """The first of ``rows``, as :meth:`at` gives it."""
+        return self.at(int(np.argmax(rows)))
+
+    def at(self, row: int) -> dict[str, Any]:
+        """The number and the plain columns of the batch's ``row``, times as the integers stored."""
         values: dict[str, Any] = {"row": self.first + row}
         for name, column in zip(self.batch.schema.names, self.batch.columns, strict=True):
             cell = column.slice(row, 1)
@@ -76,6 +79,21 @@ class FirstError:
 
     def advance(self, n_rows: int) -> None:
         pass
+
+
+class SetAside(FirstError):
+    """Keeps each row that breaks the contract instead of raising; a table that cannot be read is an error still."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[Path, int], tuple[str, str]] = {}
+        """By file and number of the row: the customer, if it has one, and the first thing that is wrong."""
+
+    def error(self, rows: Rows, what: str, wrong: Mask) -> None:
+        for at in np.flatnonzero(wrong).tolist():
+            row = rows.at(at)
+            user_id = row.get("user_id")
+            problem = told(what, {name: value for name, value in row.items() if name != "row"})
+            self.rows.setdefault((rows.path, rows.first + at), ("" if user_id is None else str(user_id), problem))
 
 
 class Counted(FirstError):

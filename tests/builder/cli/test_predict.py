@@ -32,4 +32,5 @@ def test_a_file_of_records_becomes_scores_and_a_refused_one_is_told(pragmatiq, c
 
     again = pragmatiq(*command, expect=2)
     assert "exists already" in again.err
+    assert "complete already" in pragmatiq(*command, "--resume", expect=3).err, "as the call that wrote it"
     assert "expected I/N" in pragmatiq(*command, "--shard", "3/2", expect=2).err

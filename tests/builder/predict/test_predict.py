@@ -16,6 +16,7 @@ import pytest
 
 from builder.predict import parts as parts_module
 from builder.predict import predict
+from builder.predict.repeats import repeats_of
 from builder.predict.requests import Shard
 from builder.records import read_records
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError, PragmatiqError
@@ -121,6 +122,65 @@ def test_moments_of_unknown_customers_and_second_records_are_refused_by_name(wit
     assert (done.rows, done.refused, done.customers_without_moment) == (1, 2, 1)
 
 
+def test_rows_without_a_usable_moment_are_refused_and_the_others_are_not(with_heads, write_lines, tmp_path):
+    a, b, c = ({"user_id": user, "events": [event(T0)]} for user in "abc")
+    rows = [("a", T0 + 1), ("a", None), ("b", T0 // 1000), (None, T0 + 1), ("a", T0 + 2)]
+    at = moments(tmp_path, "eval_ts", *rows)
+    heard = Heard()
+    done = predict(write_lines(a, b, c, c), with_heads, tmp_path / "out.parquet", at=at, processes=1, progress=heard)
+    assert pq.read_table(done.out)["row"].to_pylist() == [0, 4]
+    entries = [json.loads(line) for line in done.rejected.read_text().splitlines()]
+    assert [(entry["place"], entry["user_id"]) for entry in entries] == [
+        ("at.parquet row 1", "a"),
+        ("at.parquet row 2", "b"),
+        ("at.parquet row 3", ""),
+    ]
+    assert entries[0]["error"].startswith("eval_ts is null")
+    assert entries[1]["error"].startswith("eval_ts is")
+    assert str(T0 // 1000) in entries[1]["error"]
+    assert entries[2]["error"].startswith("user_id is null")
+    assert (done.rows, done.refused, done.customers_without_moment) == (2, 3, 2), "b has a row, though not a usable one"
+    assert (heard.total, heard.steps) == (5, 5)
+
+    shards = [predict(write_lines(a, b, c), with_heads, tmp_path / f"{i}.parquet", at=at, shard=Shard(i, 2))
+              for i in (1, 2)]  # fmt: skip
+    assert (sum(each.rows for each in shards), sum(each.refused for each in shards)) == (2, 3)
+
+
+def test_moments_of_which_none_can_be_used_are_an_error(with_heads, write_lines, tmp_path):
+    at = moments(tmp_path, "eval_ts", ("a", None), ("b", None))
+    data = write_lines({"user_id": "a", "events": [event(T0)]})
+    with pytest.raises(DataError, match=r"none of its 2 rows can be used; row 0: eval_ts is null"):
+        predict(data, with_heads, tmp_path / "out.parquet", at=at, processes=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"at.parquet", "records.jsonl"}
+
+
+def test_progress_counts_rows_of_the_moments_and_no_refused_records(with_heads, write_lines, tmp_path):
+    record = {"user_id": "a", "events": [event(T0)]}
+    at = moments(tmp_path, "eval_ts", ("a", T0 + 1), ("gone", T0 + 1))
+    heard = Heard()
+    data = write_lines(record, record, record, {"events": []}, "{broken")
+    done = predict(data, with_heads, tmp_path / "out.parquet", at=at, processes=1, progress=heard)
+    assert (done.rows, done.refused) == (1, 5)
+    assert (heard.total, heard.steps) == (2, 2)
+
+
+class Heard:
+    """Progress that counts."""
+
+    def __init__(self):
+        self.total, self.steps = None, 0
+
+    def stage(self, title, total):
+        self.total = total
+
+    def advance(self, steps, note=""):
+        self.steps += steps
+
+    def say(self, line):
+        pass
+
+
 def test_shards_hold_each_customer_once(with_heads, book, tmp_path):
     predict(book, with_heads, tmp_path / "whole.parquet", processes=1)
     files = [tmp_path / f"{i}.parquet" for i in (1, 2, 3)]
@@ -222,6 +282,34 @@ def test_what_is_there_is_not_overwritten(with_heads, write_lines, tmp_path):
         predict(data, with_heads, tmp_path / "out.parquet", processes=1)
     assert (tmp_path / "out.parquet").read_bytes() == b"mine"
     assert {path.name for path in tmp_path.iterdir()} == {"out.parquet", "records.jsonl"}
+
+
+def test_a_complete_prediction_is_told_and_left_as_it_is(with_heads, write_lines, tmp_path):
+    out = tmp_path / "out.parquet"
+    data = write_lines({"user_id": "a", "events": [event(T0)]}, "{broken")
+    first = predict(data, with_heads, out, processes=1)
+    written = out.read_bytes()
+    again = predict(data, with_heads, out, processes=1, resume=True)
+    assert again.notes == [f"{out}: complete already; nothing was left to do"]
+    assert (again.rows, again.refused, again.rejected) == (first.rows, first.refused, first.rejected) == (
+        1, 1, out.with_name("out.parquet.rejected"),
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="complete already, of another embeddings"):
+        predict(data, with_heads, out, processes=1, resume=True, embeddings=True)
+    with pytest.raises(ConfigError, match="exists already"):
+        predict(data, with_heads, out, processes=1)
+    assert out.read_bytes() == written
+    out.write_bytes(b"mine")
+    with pytest.raises(ConfigError, match="exists already"):
+        predict(data, with_heads, out, processes=1, resume=True)
+
+
+def test_repeated_customers_are_counted_in_bounded_memory(tmp_path):
+    n = 300_000
+    users = [f"customer-of-a-long-name-{at:012}" for at in range(n)]
+    pq.write_table(pa.table({"user_id": [*users, "", "", *users[:7], users[0]]}), tmp_path / "out.parquet")
+    assert repeats_of(tmp_path / "out.parquet", memory="24MB") == 8
+    assert {path.name for path in tmp_path.iterdir()} == {"out.parquet"}
 
 
 def test_data_without_customers_is_an_error(with_heads, write_lines, tmp_path):
