@@ -22,9 +22,9 @@ from builder.heads.saved import SavedHead, saved_heads
 from builder.progress import Progress, Silent
 from builder.runs import Run
 from pragmatiq_triton.batch import Batch, Float32, Int64, UserFeatures, newest_events
+from pragmatiq_triton.cpus import usable_cpus
 from pragmatiq_triton.errors import ConfigError, DataError
 from pragmatiq_triton.scorer import Scorer
-from pragmatiq_triton.serving.stage import threads_of
 from pragmatiq_triton.tokenizer import Tokenizer, assemble
 
 CALIBRATION_USERS = 64
@@ -53,7 +53,7 @@ class Int8Quantizer:
         check_same_tokenizer(run, data)
         heads = {saved.head.task: saved for saved in saved_heads(run.path)}
         _require_labels(run, list(heads), list(label_files))
-        self._data, self._progress, self._threads = data, progress, threads_of({})
+        self._data, self._progress, self._threads = data, progress, usable_cpus()
         self._tests = {task: _test_rows(saved, label_files[task], data) for task, saved in heads.items()}
         splits = [settings_of(saved).split for saved in heads.values()] or [SplitSettings()]
         tests = np.any([held_out(data.user_ids, split) for split in splits], axis=0)

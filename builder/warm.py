@@ -25,9 +25,8 @@ from pragmatiq_triton.operator_settings import changed, read_model_settings, rea
 from pragmatiq_triton.scorer import Scorer
 from pragmatiq_triton.scorer.sessions import EVENT_ENCODER
 from pragmatiq_triton.serving.embedding import TextEmbedderStage
-from pragmatiq_triton.serving.scoring import DEFAULT_CACHE_BYTES
+from pragmatiq_triton.serving.parameters import ScorerParameters, read_parameters
 from pragmatiq_triton.serving.snapshot import EVENT_VECTORS, Snapshot
-from pragmatiq_triton.serving.stage import threads_of, whole_number
 from pragmatiq_triton.serving.tokenizing import load_tokenizer
 from pragmatiq_triton.tensors import TEXT_VECTORS, pack_texts
 from pragmatiq_triton.text_encoders.trust import require_trusted_repository
@@ -113,8 +112,9 @@ def warm(
         embedder = TextEmbedderStage.load(repository / TEXT_EMBEDDER / VERSION_FOLDER, settings, trusted)
     scorers = {}
     for model in models:
-        scorer = Scorer(repository / model / VERSION_FOLDER, threads=threads_of(parameters[model]))
-        scorers[model] = _warm(model, parameters[model], folder, book, _EventEncoder(scorer, embedder))
+        its = read_parameters(ScorerParameters, parameters[model])
+        scorer = Scorer(repository / model / VERSION_FOLDER, threads=its.n_threads)
+        scorers[model] = _warm(model, its, folder, book, _EventEncoder(scorer, embedder))
     unknown = book.unknown
     return Warmed(
         records=book.records,
@@ -211,10 +211,9 @@ class _EventEncoder:
         return vectors
 
 
-def _warm(model: str, parameters: dict[str, str], folder: Path, book: _Book, encoder: _EventEncoder) -> WarmedScorer:
-    max_events = whole_number(parameters, "max_events", 0)
-    cache_bytes = whole_number(parameters, "event_cache_bytes", DEFAULT_CACHE_BYTES)
-    snapshot = Snapshot(folder, parameters[EVENT_VECTORS])
+def _warm(model: str, its: ScorerParameters, folder: Path, book: _Book, encoder: _EventEncoder) -> WarmedScorer:
+    max_events, cache_bytes = its.max_events, its.event_cache_bytes
+    snapshot = Snapshot(folder, its.event_vectors)
     cache = VectorCache(encoder.dim, cache_bytes)
     snapshot.restore(cache)
     n_entries = len(cache)

@@ -7,7 +7,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from pragmatiq_triton.batch import Float32, UserFeatures
-from pragmatiq_triton.serving.embedding import DEFAULT_CACHE_BYTES
+from pragmatiq_triton.serving.parameters import TextEmbedderParameters
 from pragmatiq_triton.text_encoders.cached import CachedTextEncoder
 from pragmatiq_triton.text_encoders.table import TableEncoder, save_table
 from pragmatiq_triton.vector_cache import VectorCache
@@ -33,7 +33,7 @@ def test_table(benchmark: BenchmarkFixture, user: UserFeatures, text_vectors: Fl
 @pytest.mark.benchmark(group="texts of a history: cache")
 def test_cache(benchmark: BenchmarkFixture, user: UserFeatures, text_vectors: Float32, table: TableEncoder) -> None:
     texts = [text.encode() for text in user.texts]
-    cached = CachedTextEncoder(table, VectorCache(table.dim, DEFAULT_CACHE_BYTES))
+    cached = CachedTextEncoder(table, VectorCache(table.dim, TextEmbedderParameters().text_cache_bytes))
     cached.encode(texts)
     out = np.zeros_like(text_vectors)
     missing = benchmark(cached.known, texts, out)

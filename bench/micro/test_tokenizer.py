@@ -11,7 +11,7 @@ from bench.serving.records import Customer, to_json
 from pragmatiq_triton.batch import UserFeatures
 from pragmatiq_triton.fingerprints import Fingerprints
 from pragmatiq_triton.records import Event, Record, RecordLimits, decode_record
-from pragmatiq_triton.serving.tokenizing import DEFAULT_CACHE_BYTES
+from pragmatiq_triton.serving.parameters import TokenizerParameters
 from pragmatiq_triton.tokenizer import Tokenizer
 from pragmatiq_triton.tokenizer.cached import CachedTokenizer
 from pragmatiq_triton.tokenizer.features import HistoryFeatures
@@ -42,7 +42,7 @@ def test_cold(
     benchmark: BenchmarkFixture, tokenizer: Tokenizer, fingerprints: Fingerprints, raw: bytes, user: UserFeatures
 ) -> None:
     def nothing_known() -> tuple[tuple[CachedTokenizer], dict[str, object]]:
-        return (CachedTokenizer(tokenizer, RecordLimits(), DEFAULT_CACHE_BYTES, fingerprints),), {}
+        return (CachedTokenizer(tokenizer, RecordLimits(), TokenizerParameters().record_cache_bytes, fingerprints),), {}
 
     assert_same(benchmark.pedantic(lambda cached: cached(raw), setup=nothing_known, rounds=ROUNDS), user)
 
@@ -56,7 +56,7 @@ def test_warm(
     n_events: int,
     raw: bytes,
 ) -> None:
-    cached = CachedTokenizer(tokenizer, RecordLimits(), DEFAULT_CACHE_BYTES, fingerprints)
+    cached = CachedTokenizer(tokenizer, RecordLimits(), TokenizerParameters().record_cache_bytes, fingerprints)
     cached(raw)
     ends = count(n_events + 1)
     sent = [raw]
@@ -77,7 +77,7 @@ def test_long_strings(benchmark: BenchmarkFixture, tokenizer: Tokenizer, fingerp
     texts = [rng.choice(letters, 16_000).tobytes().decode() for _ in range(1_000)]
     events = [Event(EARLIEST + i, "transaction", {"merchant": text}) for i, text in enumerate(texts)]
     raw = msgspec.json.encode(Record(events))
-    cached = CachedTokenizer(tokenizer, RecordLimits(), DEFAULT_CACHE_BYTES, fingerprints)
+    cached = CachedTokenizer(tokenizer, RecordLimits(), TokenizerParameters().record_cache_bytes, fingerprints)
     found = benchmark.pedantic(cached, args=(raw,), rounds=1)
     assert len(found.events) == len(texts)
     assert cached.events.n_bytes <= cached.events.max_bytes

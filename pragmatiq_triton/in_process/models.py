@@ -15,8 +15,15 @@ from pragmatiq_triton.manifest import read_manifest
 from pragmatiq_triton.model_config import config_parameters
 from pragmatiq_triton.operator_settings import changed, read_model_settings, read_settings_file
 from pragmatiq_triton.serving.embedding import TextEmbedderStage
+from pragmatiq_triton.serving.parameters import (
+    Parameters,
+    ScorerParameters,
+    TextEmbedderParameters,
+    TokenizerParameters,
+    read_parameters,
+)
 from pragmatiq_triton.serving.scoring import ScorerStage
-from pragmatiq_triton.serving.stage import Answer, Stage, Tensors, whole_number
+from pragmatiq_triton.serving.stage import Answer, Stage, Tensors
 from pragmatiq_triton.serving.tokenizing import TokenizerStage, load_tokenizer
 from pragmatiq_triton.tensors import EMBEDDING, RECORD, SCORES
 from pragmatiq_triton.text_encoders.trust import require_trusted_repository
@@ -71,13 +78,17 @@ class InProcessModels:
             read_model_settings(repository, read_settings_file(settings_file), os.environ, str(settings_file))
         )
 
-        def parameters(model: str) -> dict[str, str]:
+        def parameters(model: str, kind: type[Parameters]) -> dict[str, str]:
             found = _parameters(repository / model) | laid.get(model, {})
-            caches = {name: str(whole_number(found, name, 0) // processes) for name in _CACHES if name in found}
-            return found | caches | ({} if threads is None else {"threads": str(threads)})
+            its = read_parameters(kind, found)
+            shared = {name: str(getattr(its, name) // processes) for name in _CACHES if hasattr(its, name)}
+            own = {} if threads is None or not hasattr(its, "threads") else {"threads": str(threads)}
+            return found | shared | own
 
         # The fingerprints' secret is this process's own: nothing of it is kept.
-        tokenizer = load_tokenizer(repository / _TOKENIZER / VERSION, parameters(_TOKENIZER), secrets=None)
+        tokenizer = load_tokenizer(
+            repository / _TOKENIZER / VERSION, parameters(_TOKENIZER, TokenizerParameters), secrets=None
+        )
         self.times = tokenizer.times
         self.settings = {
             f"{model}.{name}": value
@@ -89,11 +100,11 @@ class InProcessModels:
         self._embedder: Stage | None = None
         if (repository / _TEXT_EMBEDDER).is_dir():
             folder = repository / _TEXT_EMBEDDER / VERSION
-            self._embedder = TextEmbedderStage.load(folder, parameters(_TEXT_EMBEDDER), trusted)
+            self._embedder = TextEmbedderStage.load(folder, parameters(_TEXT_EMBEDDER, TextEmbedderParameters), trusted)
         self._scorers = {}
         for model, tasks in self.tasks.items():
             scorer = _SCORER + model.removeprefix(_ENSEMBLE)
-            its = parameters(scorer) | {"tasks": json.dumps(tasks)}
+            its = parameters(scorer, ScorerParameters) | {"tasks": json.dumps(tasks)}
             self._scorers[model] = ScorerStage.load(repository / scorer / VERSION, its, keeps_snapshot=False)
 
     def answers(self, records: Sequence[bytes]) -> list[dict[str, Answered] | Exception]:

@@ -12,7 +12,8 @@ import numpy as np
 from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
-from pragmatiq_triton.serving.stage import Answer, Reply, Stage, terms_of, threads_of, whole_number
+from pragmatiq_triton.serving.parameters import TextEmbedderParameters, read_parameters
+from pragmatiq_triton.serving.stage import Answer, Reply, Stage, terms_of
 from pragmatiq_triton.serving.terms import Terms
 from pragmatiq_triton.serving.turns import TURN_SECONDS, Turns, Work
 from pragmatiq_triton.tensors import TEXT_VECTORS, Arrays, unpack_texts
@@ -21,8 +22,6 @@ from pragmatiq_triton.text_encoders.cached import CachedTextEncoder
 from pragmatiq_triton.text_encoders.pooling import pooling_of
 from pragmatiq_triton.text_encoders.trust import ENCODER_FILE, read_spec
 from pragmatiq_triton.vector_cache import VectorCache
-
-DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 
 PIECE_OF_WORK = 2048
 MOST_STRINGS = 64
@@ -45,7 +44,7 @@ class TextEmbedderStage(Stage):
     are all known are answered at once; the others take turns, a few strings at a time.
     """
 
-    def __init__(self, encoder: TextEncoder, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
+    def __init__(self, encoder: TextEncoder, cache_bytes: int = TextEmbedderParameters().text_cache_bytes) -> None:
         self._encoder = CachedTextEncoder(encoder, VectorCache(encoder.dim, cache_bytes))
         self._turns = Turns()
         self._is_slow = False
@@ -59,8 +58,8 @@ class TextEmbedderStage(Stage):
 
         ``trusted``: as of :func:`~pragmatiq_triton.text_encoders.create_text_encoder`.
         """
-        cache_bytes = whole_number(parameters, "text_cache_bytes", DEFAULT_CACHE_BYTES)
-        return cls(load_text_encoder(folder, parameters, trusted), cache_bytes)
+        its = read_parameters(TextEmbedderParameters, parameters)
+        return cls(load_text_encoder(folder, its, trusted), its.text_cache_bytes)
 
     def submit(
         self,
@@ -157,14 +156,13 @@ def _pieces_of_work(texts: Sequence[bytes]) -> Iterator[list[bytes]]:
         yield piece
 
 
-def load_text_encoder(folder: Path, parameters: dict[str, str], trusted: bool | None = None) -> TextEncoder:
+def load_text_encoder(folder: Path, parameters: TextEmbedderParameters, trusted: bool | None = None) -> TextEncoder:
     """The encoder that export wrote into ``folder``.
 
     :class:`ArtifactError` where its settings cannot be read, :class:`ConfigError` for code that may not run.
     """
     spec = _located(read_spec(folder / ENCODER_FILE), folder)
-    device = parameters.get("device", "cpu")
-    return create_text_encoder(spec, device=device, threads=threads_of(parameters), trusted=trusted)
+    return create_text_encoder(spec, device=parameters.device, threads=parameters.n_threads, trusted=trusted)
 
 
 def _located(spec: TextEncoderSpec, folder: Path) -> TextEncoderSpec:

@@ -1,6 +1,5 @@
 """The last stage: tokens, text vectors and features become the user embedding and the task scores."""
 
-import json
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,13 +15,12 @@ from pragmatiq_triton.scorer import Embeddings, Scorer, TaskHeads
 from pragmatiq_triton.scorer.engine import ScoringEngine
 from pragmatiq_triton.serving.counted_scores import ScoreCounts
 from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
+from pragmatiq_triton.serving.parameters import ScorerParameters, read_parameters
 from pragmatiq_triton.serving.snapshot import Snapshot, SnapshotKeeper, find_snapshot
-from pragmatiq_triton.serving.stage import Reply, Stage, terms_of, threads_of, whole_number
+from pragmatiq_triton.serving.stage import Reply, Stage, terms_of
 from pragmatiq_triton.serving.terms import Terms
 from pragmatiq_triton.tensors import EMBEDDING, SCORES, TASK_NAMES, TASKS, Arrays, task_names, unpack_users
 from pragmatiq_triton.vector_cache import VectorCache
-
-DEFAULT_CACHE_BYTES = 256 * 1024 * 1024
 
 
 class ScorerStage(Stage):
@@ -39,7 +37,7 @@ class ScorerStage(Stage):
         *,
         tasks: Sequence[str] = (),
         max_events: int = 0,
-        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        cache_bytes: int = ScorerParameters().event_cache_bytes,
         snapshot: Snapshot | None = None,
     ) -> None:
         cache = VectorCache(scorer.dim, cache_bytes)
@@ -60,16 +58,16 @@ class ScorerStage(Stage):
         ``keeps_snapshot``: whether event vectors are read from and written to the server's cache folder, if it has one.
         :class:`~pragmatiq_triton.errors.ArtifactError` where the heads are not those of the parameter ``tasks``.
         """
+        its = read_parameters(ScorerParameters, parameters)
         heads = TaskHeads(folder)
-        tasks = json.loads(parameters.get("tasks", "[]"))
-        heads.require_tasks(tasks)
+        heads.require_tasks(its.task_list)
         return cls(
-            Scorer(folder, threads=threads_of(parameters)),
+            Scorer(folder, threads=its.n_threads),
             heads,
-            tasks=tasks,
-            max_events=whole_number(parameters, "max_events", 0),
-            cache_bytes=whole_number(parameters, "event_cache_bytes", DEFAULT_CACHE_BYTES),
-            snapshot=find_snapshot(parameters) if keeps_snapshot else None,
+            tasks=its.task_list,
+            max_events=its.max_events,
+            cache_bytes=its.event_cache_bytes,
+            snapshot=find_snapshot(its.event_vectors) if keeps_snapshot else None,
         )
 
     def submit(

@@ -124,12 +124,12 @@ class SnapshotKeeper:
         return len(self._cache), self._cache.evictions
 
 
-def find_snapshot(parameters: dict[str, str]) -> Snapshot | None:
-    """The snapshot of a scorer with these ``parameters``; None without a cache folder."""
+def find_snapshot(event_vectors: str) -> Snapshot | None:
+    """The snapshot of a scorer with the parameter ``event_vectors``; None without a cache folder."""
     folder = cache_folder()
     if folder is None:
         return None
-    if not parameters.get(EVENT_VECTORS):
+    if not event_vectors:
         logger.warning("config.pbtxt does not state %s, so nothing is kept: export the run again", EVENT_VECTORS)
         return None
-    return Snapshot(folder, parameters[EVENT_VECTORS])
+    return Snapshot(folder, event_vectors)

@@ -14,9 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pragmatiq_triton.boards import SEAL_KEY
-from pragmatiq_triton.cpus import usable_cpus
 from pragmatiq_triton.errors import (
-    ConfigError,
     DataError,
     GivenUpError,
     NotFiniteError,
@@ -103,19 +101,6 @@ class Stage(ABC):
 def terms_of(requests: Sequence[Arrays], terms: Sequence[Terms]) -> Sequence[Terms]:
     """One for each request, whether they have any or not."""
     return terms or [WAITED_FOR] * len(requests)
-
-
-def threads_of(parameters: dict[str, str]) -> int:
-    """The model's thread count: its parameter ``threads``, where 0 means every core this process may use."""
-    return whole_number(parameters, "threads", 0) or usable_cpus()
-
-
-def whole_number(parameters: dict[str, str], name: str, default: int) -> int:
-    """The parameter ``name`` of a model's config; :class:`ConfigError` where it is no whole number."""
-    value = parameters.get(name, str(default))
-    if not value.isdecimal():
-        raise ConfigError(f"{name} in config.pbtxt: expected a whole number of at least 0, got {value!r}")
-    return int(value)
 
 
 class StageModel(ABC):

@@ -3,27 +3,21 @@
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import cast, get_args
-
-from msgspec.structs import asdict
 
 from pragmatiq_triton.batch import UserFeatures
 from pragmatiq_triton.cache_folder import cache_folder
 from pragmatiq_triton.drain import Drain
 from pragmatiq_triton.errors import ConfigError, RecordError, StoppingError
 from pragmatiq_triton.fingerprints import Fingerprints, secret
-from pragmatiq_triton.records import RecordLimits
 from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
-from pragmatiq_triton.serving.stage import Answer, Reply, Stage, terms_of, whole_number
+from pragmatiq_triton.serving.parameters import TokenizerParameters, read_parameters
+from pragmatiq_triton.serving.stage import Answer, Reply, Stage, terms_of
 from pragmatiq_triton.serving.terms import Terms
 from pragmatiq_triton.serving.turns import Turns, Work, while_waited_for
 from pragmatiq_triton.tensors import RECORD, Arrays, pack_texts, pack_users
 from pragmatiq_triton.tokenizer import Tokenizer
 from pragmatiq_triton.tokenizer.cached import CachedTokenizer
-from pragmatiq_triton.tokenizer.features import FeatureLevel
 from pragmatiq_triton.tokenizer.own_features import OwnFeatures
-
-DEFAULT_CACHE_BYTES = 128 * 1024 * 1024
 
 LONG_BYTES = 256 * 1024
 """Of a request's records from which on it waits for its turn: cutting it at its events takes a millisecond."""
@@ -135,15 +129,10 @@ class TokenizerStage(Stage):
 
 def load_tokenizer(folder: Path, parameters: dict[str, str], secrets: Path | None) -> CachedTokenizer:
     """The tokenizer in ``folder`` as ``parameters`` say, with the fingerprints' secret of the folder ``secrets``."""
-    level = parameters.get("features", "none")
-    if level not in get_args(FeatureLevel):
-        raise ConfigError(f"features in config.pbtxt: expected one of {get_args(FeatureLevel)}, got {level!r}")
-    limits = {name: whole_number(parameters, name, default) for name, default in asdict(RecordLimits()).items()}
-    cache_bytes = whole_number(parameters, "record_cache_bytes", DEFAULT_CACHE_BYTES)
-    own = OwnFeatures.of_parameter(parameters.get("own_features", ""))
-    tokenizer = Tokenizer.load(folder, cast(FeatureLevel, level), own)
+    its = read_parameters(TokenizerParameters, parameters)
+    tokenizer = Tokenizer.load(folder, its.features, OwnFeatures.of_parameter(its.own_features))
     try:
-        times = tokenizer.vocabulary.times.with_bounds(parameters.get("earliest_time"), parameters.get("latest_time"))
+        times = tokenizer.vocabulary.times.with_bounds(its.earliest_time, its.latest_time)
     except ConfigError as error:
         raise ConfigError(f"config.pbtxt: {error}") from None
-    return CachedTokenizer(tokenizer, RecordLimits(**limits), cache_bytes, Fingerprints(secret(secrets)), times)
+    return CachedTokenizer(tokenizer, its.limits, its.record_cache_bytes, Fingerprints(secret(secrets)), times)

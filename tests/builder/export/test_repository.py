@@ -16,9 +16,14 @@ from builder.network import to_tensors
 from builder.runs import load_run
 from pragmatiq_triton.batch import collate
 from pragmatiq_triton.errors import ArtifactError, NotFiniteError
-from pragmatiq_triton.records import RecordLimits, decode_record
+from pragmatiq_triton.records import decode_record
 from pragmatiq_triton.scorer import Scorer
-from pragmatiq_triton.serving import embedding, scoring, tokenizing
+from pragmatiq_triton.serving.parameters import (
+    ScorerParameters,
+    TextEmbedderParameters,
+    TokenizerParameters,
+    read_parameters,
+)
 from pragmatiq_triton.text_encoders import TextEncoderSpec
 from pragmatiq_triton.tokenizer import Tokenizer
 from tests.builder.export.heads_case import lora, probe, run_with, some_adapters
@@ -87,10 +92,12 @@ def stated(model):
 
 
 def test_the_templates_state_the_limits_that_the_code_has():
-    limits = {**msgspec.structs.asdict(RecordLimits()), "record_cache_bytes": tokenizing.DEFAULT_CACHE_BYTES}
-    assert {name: int(value) for name, value in stated("tokenizer").items()} == limits
-    assert int(stated("text_embedder")["text_cache_bytes"]) == embedding.DEFAULT_CACHE_BYTES
-    assert int(stated("scorer")["event_cache_bytes"]) == scoring.DEFAULT_CACHE_BYTES
+    kinds = {"tokenizer": TokenizerParameters, "text_embedder": TextEmbedderParameters, "scorer": ScorerParameters}
+    for model, kind in kinds.items():
+        assert read_parameters(kind, stated(model)) == kind()
+    assert {"max_events", "record_cache_bytes"} <= stated("tokenizer").keys()
+    assert {"device", "threads", "text_cache_bytes"} == stated("text_embedder").keys()
+    assert {"threads", "event_cache_bytes"} <= stated("scorer").keys()
 
 
 def test_models_are_thin():

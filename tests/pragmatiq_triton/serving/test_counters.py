@@ -91,9 +91,13 @@ def requests(tag):
 def run_stage(name, repository, arrays, watch):
     """Load a stage with caches that give way all the time, and answer each request; returns what follows on it."""
     folder = repository / name / "1"
-    small = {"record_cache_bytes": "12000", "text_cache_bytes": "5000", "event_cache_bytes": "10000", "threads": "2"}
+    small = {
+        "tokenizer": {"record_cache_bytes": "12000"},
+        "text_embedder": {"text_cache_bytes": "5000", "threads": "2"},
+        "scorer": {"event_cache_bytes": "10000", "threads": "2"},
+    }
     kinds = {"tokenizer": TokenizerStage, "text_embedder": TextEmbedderStage, "scorer": ScorerStage}
-    stage = kinds[name].load(folder, small)
+    stage = kinds[name].load(folder, small[name])
     watch.stage = stage
     answers = [answer for each in arrays for answer in stage([each])]
     watch.stage = None

@@ -9,8 +9,8 @@ from pragmatiq_triton.batch import cu_seqlens
 from pragmatiq_triton.drain import DRAIN_FILE_VARIABLE, Drain
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError, NotFiniteError
 from pragmatiq_triton.serving.embedding import TextEmbedderStage
+from pragmatiq_triton.serving.parameters import ScorerParameters, read_parameters
 from pragmatiq_triton.serving.scoring import ScorerStage
-from pragmatiq_triton.serving.stage import threads_of
 from pragmatiq_triton.serving.tokenizing import TokenizerStage
 from tests.conftest import RECORDS, UPSTREAM
 
@@ -49,7 +49,7 @@ def test_what_is_not_counted_is_answered_and_leaves_no_trace(repository, variant
     arrays = request(b'{"events": []}')
     names = ("tokenizer", *(["text_embedder"] if variant == "embed" else []), "scorer")
     for name in names:
-        stage = STAGES[name].load(repository / name / "1", {"threads": "1"})
+        stage = STAGES[name].load(repository / name / "1", {} if name == "tokenizer" else {"threads": "1"})
         before, answers = stage.samples(), SimpleQueue()
         stage.submit([arrays], [answers.put], counted=False)
         answer = answers.get(timeout=60)
@@ -116,7 +116,7 @@ def test_records_that_are_none_and_shapes_that_hold_none_are_refused(repository)
 
 
 def test_limits_come_from_the_config(repository):
-    tokenizer = TokenizerStage.load(repository / "tokenizer" / "1", {"max_events": "3", "other": "x"})
+    tokenizer = TokenizerStage.load(repository / "tokenizer" / "1", {"max_events": "3"})
     answers = tokenizer([request(RECORDS[2]), request(RECORDS[4])])
     assert "over the limit max_events = 3" in str(answers[1])
     with pytest.raises(ConfigError, match="whole number"):
@@ -188,8 +188,8 @@ def test_an_encoder_without_settings_is_named(tmp_path):
 
 
 def test_threads_are_explicit():
-    assert threads_of({"threads": "3"}) == 3
-    assert threads_of({}) >= 1
+    assert read_parameters(ScorerParameters, {"threads": "3"}).n_threads == 3
+    assert read_parameters(ScorerParameters, {}).n_threads >= 1
 
 
 def test_a_tokenizer_whose_server_stops_takes_nothing_more(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from transformers import AutoModel, AutoTokenizer
 from builder.export.text_table import write_text_encoder
 from pragmatiq_triton.errors import ArtifactError, ConfigError
 from pragmatiq_triton.serving.embedding import load_text_encoder
+from pragmatiq_triton.serving.parameters import TextEmbedderParameters
 from pragmatiq_triton.text_encoders import TextEncoder, TextEncoderSpec, create_text_encoder
 from pragmatiq_triton.text_encoders.model_folder import folder_revision
 from pragmatiq_triton.text_encoders.pooling import MODES, PLAIN, Pooling, pooling_of, with_pooling
@@ -233,7 +234,7 @@ def exported(folder: Path, revision: str | None, out: Path) -> dict[str, Any]:
 
 def served(out: Path, spec: dict[str, Any]) -> np.ndarray:
     (out / "text_encoder.json").write_text(json.dumps(spec), encoding="utf-8")
-    return load_text_encoder(out, {}).encode(STRINGS)
+    return load_text_encoder(out, TextEmbedderParameters()).encode(STRINGS)
 
 
 def test_an_exported_encoder_pools_as_when_it_was_fitted(write, bert_folder, tmp_path):

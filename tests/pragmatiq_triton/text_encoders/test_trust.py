@@ -10,6 +10,7 @@ from pragmatiq_triton.container.__main__ import main as container
 from pragmatiq_triton.embedded import TritonServer
 from pragmatiq_triton.errors import ArtifactError, ConfigError
 from pragmatiq_triton.serving.embedding import load_text_encoder
+from pragmatiq_triton.serving.parameters import TextEmbedderParameters
 from pragmatiq_triton.text_encoders import TextEncoderSpec, create_text_encoder
 from pragmatiq_triton.text_encoders.trust import TRUST_VARIABLE, code_of, require_trusted_repository
 
@@ -100,7 +101,7 @@ def test_a_server_does_not_start_over_code_unasked(repository, spec: dict[str, o
         TritonServer(folder, http_port=0, grpc_port=0, metrics_port=0).start()
     require_trusted_repository(folder, trusted=True)
     with pytest.raises(ConfigError, match="would run the Python"):
-        load_text_encoder(folder / "text_embedder" / "1", {})
+        load_text_encoder(folder / "text_embedder" / "1", TextEmbedderParameters())
 
 
 def test_a_container_does_not_start_over_code_unasked(
