@@ -11,6 +11,7 @@ import msgspec
 from builder.lineage import in_words, init_from
 from pragmatiq_triton.embedded import find_server_environment
 from pragmatiq_triton.errors import ArtifactError, ConfigError, MissingDependencyError
+from pragmatiq_triton.model_folders import what_else
 from pragmatiq_triton.operator_settings import read_model_settings, read_settings_file
 from pragmatiq_triton.text_encoders import TextEncoderSpec
 from pragmatiq_triton.text_encoders.trust import OPTION, code_of
@@ -85,9 +86,9 @@ def describe(path: Path | None, settings: Path | None = None) -> tuple[str, dict
             raise ArtifactError(f"{path}: expected a run, a tokenized data set or a model repository")
         spec = Vocabulary.load(path / "tokenizer").config.text_encoder_spec
         return f"Tokenized data set {path}", {**meta, **_code(spec)}, FieldTable.load(path)
-    raw = any((path / name).exists() for name in ("events.parquet", "events"))
-    advice = "; `pragmatiq validate` describes raw data" if raw else ""
-    raise ArtifactError(f"{path}: expected a run, a tokenized data set or a model repository{advice}")
+    instead = what_else(path)
+    told = f": {instead}" if instead else ""
+    raise ArtifactError(f"{path}: expected a run, a tokenized data set or a model repository{told}")
 
 
 def _in_force(repository: Path, file: Path | None) -> dict[str, dict[str, dict[str, str]]]:

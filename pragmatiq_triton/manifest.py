@@ -102,10 +102,16 @@ class Manifest(msgspec.Struct, frozen=True):
     init_from: dict[str, Any] | None = None
 
     @property
-    def text_encoder_name(self) -> str | None:
+    def string_encoder(self) -> dict[str, Any] | None:
         """What makes the vectors of strings that the table of training's strings lacks; None without a text branch."""
         spec = self.text_encoder
-        return (spec.get("fallback") or spec).get("encoder") if spec else None
+        return (spec.get("fallback") or spec) if spec else None
+
+    @property
+    def text_encoder_name(self) -> str | None:
+        """The name of :attr:`string_encoder`."""
+        spec = self.string_encoder
+        return spec.get("encoder") if spec else None
 
 
 class _Formatted(msgspec.Struct):

@@ -21,7 +21,10 @@ def what_else(folder: Path) -> str:
     if (folder / "tokenizer").is_dir() and (folder / "meta.json").exists():
         return "this is a tokenized data set; `pragmatiq pretrain` makes a run of it, and `export` a repository"
     if (folder / "events.parquet").exists() or (folder / "events").is_dir():
-        return "this is raw data, from which the way leads over `pragmatiq tokenize`, `pretrain` and `export`"
+        return (
+            "this is raw data, which `pragmatiq validate` describes; the way to a repository leads over "
+            "`pragmatiq tokenize`, `pretrain` and `export`"
+        )
     return ""
 
 

@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from pragmatiq_client.values import UnreadableValueError, user_id_text
@@ -14,6 +15,8 @@ _OF_RECORD = ("user_id", "events", "attributes", "lifelong", "as_of", "eval_ts",
 _OF_PROFILE = ("lifelong", "as_of", "eval_ts", "attributes", "features")
 _IDS = ("event_id",)
 """Columns of raw data that a record does not have."""
+_MOMENTS = ("ts", "as_of", "eval_ts")
+_OF_MOMENTS = ("events", "lifelong")
 _READERS = ("to_dicts", "to_pylist", "to_dict")
 _IN_EVENT = re.compile(r"\$\.events\[(\d+)\](?:\.fields\.|\.)([^.\s:]+|'[^']*'): (.*)", re.DOTALL)
 _STACK = 5
@@ -54,7 +57,8 @@ def customers_of(table: Any, profiles: Any = None) -> Customers:
     null in such a column means that the event has no such field. ``profiles`` has a row for each customer:
     ``user_id``, optionally ``as_of``, ``eval_ts``, ``lifelong``, ``attributes`` and ``features``; every other
     column is an attribute.
-    An id is the same as a number and as text, as on the wire.
+    An id is the same as a number and as text, as on the wire; ids that differ in their spelling alone are different
+    customers, of whom a warning tells. A time without a zone is of UTC, as it is in raw data.
 
     Raises :class:`DataError` that names a column which is missing, not expected or there twice, a row without a
     customer, and a customer who is there twice.
@@ -68,6 +72,7 @@ def customers_of(table: Any, profiles: Any = None) -> Customers:
         if unknown:
             raise DataError(f"a table of customers: unknown columns {', '.join(unknown)}; {_listed(_OF_RECORD)}")
         found = [{name: value for name, value in row.items() if not is_missing(value)} for row in _rows(table)]
+        _warn_of_spellings([str(row["user_id"]) for row in found if "user_id" in row])
         return Customers(found, [[at] for at in range(len(found))], has_events=False)
     _require(table, names, _OF_EVENT, "a table of events")
     others = [name for name in names if name not in (*_OF_EVENT, "fields", *_IDS)]
@@ -81,6 +86,7 @@ def customers_of(table: Any, profiles: Any = None) -> Customers:
         place = _place(customers, places, user, f"row {at}")
         customers.records[place]["events"].append(event)
         customers.rows[place].append(at)
+    _warn_of_spellings(places)
     if profiles is not None:
         _add_profiles(customers, places, profiles)
     return customers
@@ -136,6 +142,23 @@ def _warn_of_alike(without_events: list[str], without_profile: list[str]) -> Non
         warnings.warn(f"profiles: customers without events{alike}", stacklevel=_STACK)
 
 
+def _warn_of_spellings(names: Iterable[str]) -> None:
+    """Ids of one column that differ in leading zeros, a ``.0``, spaces or capitals alone may be of one customer."""
+    from builder.raw.likeness import plainest
+
+    spelled: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        spelled.setdefault(plainest(name), []).append(name)
+    several = [each for each in spelled.values() if len(each) > 1]
+    if several:
+        one, other = several[0][:2]
+        warnings.warn(
+            f"column user_id: {len(several):,} customers may be written in several ways, such as {one!r} and "
+            f"{other!r}: they are read as different ones; write them alike if they are one",
+            stacklevel=_STACK - 1,
+        )
+
+
 def _present(row: Row) -> Row:
     return {name: value for name, value in row.items() if not is_missing(value)}
 
@@ -158,8 +181,20 @@ def _rows(table: Any) -> Iterable[Row]:
         rows = table.to_dicts()
     else:
         rows = table.to_pylist() if hasattr(table, "to_pylist") else table.to_dict("records")
-    return [{str(name): _mapped(value, f"row {at}, column {name}") for name, value in row.items()}
+    return [{str(name): _in_utc(_mapped(value, f"row {at}, column {name}"), str(name)) for name, value in row.items()}
             for at, row in enumerate(rows)]  # fmt: skip
+
+
+def _in_utc(value: Any, name: str) -> Any:
+    """The value of the column ``name``, moments without a zone as UTC: raw data, which are a table too, have such."""
+    if name in _MOMENTS and isinstance(value, datetime) and value.tzinfo is None and not is_missing(value):
+        return value.replace(tzinfo=UTC)
+    if name in _OF_MOMENTS and isinstance(value, list):
+        return [
+            {key: _in_utc(inner, str(key)) for key, inner in each.items()} if isinstance(each, dict) else each
+            for each in value
+        ]
+    return value
 
 
 def _refuse_nanoseconds(table: Any) -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import pragmatiq_triton as pt
@@ -280,6 +281,40 @@ def test_what_raw_data_hold_is_a_table(model, expected, tmp_path):
     twice = pa.array([[("amount", "1"), ("amount", "2")]] * len(table), fields)
     with pytest.raises(DataError, match=r"row 0, column fields: a key is in the map twice"):
         model.score(table.set_column(3, "fields", twice))
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+def test_times_without_a_zone_are_utc_as_predict_reads_them(kind, model, expected):
+    at = {row["ts"]: datetime.fromtimestamp(row["ts"] / 1e6, UTC).replace(tzinfo=None) for row in EVENTS}
+    events = [{**row, "ts": at[row["ts"]]} for row in EVENTS]
+    check(model.score(make(kind, events), profiles=make(kind, PROFILES)), expected)
+    nested = [
+        {**customer, "events": [{**event, "ts": at[event["ts"]]} for event in customer["events"]]}
+        for customer in CUSTOMERS
+    ]
+    check(model.score(make(kind, nested)), expected)
+
+
+def test_the_files_of_raw_data_score_as_predict_scores_them(model, api_repository, tmp_path):
+    data = tmp_path / "synth"
+    pt.synth(data, users=5, progress=False)
+    pt.predict(data, api_repository, tmp_path / "out.parquet", processes=1, progress=False)
+    predicted = pq.read_table(tmp_path / "out.parquet").to_pandas().set_index("user_id")
+    events, profiles = (pq.read_table(data / f"{name}.parquet") for name in ("events", "profiles"))
+    frame = model.score(events, profiles=profiles)
+    assert sorted(frame.index) == sorted(predicted.index)
+    np.testing.assert_allclose(frame.to_numpy(), predicted.loc[frame.index].to_numpy(), rtol=0, atol=1e-6)
+
+
+def test_two_spellings_of_an_id_in_one_column_give_a_warning(model):
+    pandas = importlib.import_module("pandas")
+    ids = {"b": "0007", "a": 7}
+    events = pandas.DataFrame([{**row, "user_id": ids[row["user_id"]]} for row in EVENTS])
+    customers = pandas.DataFrame([{**row, "user_id": ids[row["user_id"]]} for row in CUSTOMERS])
+    for table in (events, customers):
+        with pytest.warns(UserWarning, match="1 customers may be written in several ways, such as '0007' and '7'") as w:
+            assert model.score(table).index.tolist() == ["0007", 7]
+        assert w[0].filename == __file__, "the line that called is shown"
 
 
 def test_nanoseconds_of_a_polars_frame_are_not_cut(model):
