@@ -1,4 +1,4 @@
-"""How the scores are distributed, by task: a histogram's buckets."""
+"""How the scores are distributed, by task: a histogram."""
 
 from collections.abc import Sequence
 
@@ -17,16 +17,18 @@ class ScoreCounts:
     def __init__(self, tasks: Sequence[str]) -> None:
         self._tasks = tasks
         self._counts = np.zeros((len(tasks), len(BOUNDS)), np.int64)
+        self._sums = np.zeros(len(tasks))
         self._n_scores = 0
 
     def add(self, scores: Float32) -> None:
         """Count scores [n_users, n_tasks]."""
         if self._tasks:
             self._n_scores += len(scores)
+            self._sums += np.nansum(scores, axis=0, dtype=np.float64)
             self._counts += (scores[..., None] <= np.asarray(BOUNDS, np.float32)).sum(axis=0)
 
     def samples(self) -> list[Sample]:
-        """The buckets as Prometheus reads a histogram's."""
+        """Buckets, sum and count as Prometheus reads a histogram's."""
         buckets = [
             Sample("pragmatiq_score_bucket", int(count), {"task": task, "le": str(bound)})
             for task, counts in zip(self._tasks, self._counts, strict=True)
@@ -34,10 +36,11 @@ class ScoreCounts:
         ]
         totals = [
             sample
-            for task in self._tasks
+            for task, total in zip(self._tasks, self._sums.tolist(), strict=True)
             for sample in (
                 Sample("pragmatiq_score_bucket", self._n_scores, {"task": task, "le": "+Inf"}),
-                Sample("pragmatiq_scores_total", self._n_scores, {"task": task}),
+                Sample("pragmatiq_score_sum", total, {"task": task}),
+                Sample("pragmatiq_score_count", self._n_scores, {"task": task}),
             )
         ]
         return [*buckets, *totals]

@@ -62,7 +62,8 @@ METRICS = {
         "texts: strings longer than the text model reads, counted when their vectors are made",
     ),
     "pragmatiq_score_bucket": Description("counter", "Scores of at most the label le, by task: a histogram's buckets"),
-    "pragmatiq_scores_total": Description("counter", "Scores given, by task"),
+    "pragmatiq_score_sum": Description("counter", "Sum of the scores, by task"),
+    "pragmatiq_score_count": Description("counter", "Scores given, by task"),
 }
 
 

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from pragmatiq_triton.gateway.door import Door
 from pragmatiq_triton.gateway.errors import UnavailableError
+from pragmatiq_triton.gateway.seen.histograms import whole_histograms
 from pragmatiq_triton.gateway.seen.metrics import GatewayMetrics
 
 _SECONDS = 5.0
@@ -28,7 +29,7 @@ def make_metrics_app(triton: str, door: Door, own: GatewayMetrics) -> Starlette:
 
     async def metrics(request: Request) -> Response:
         page = await run_in_threadpool(_of_triton, triton)
-        return PlainTextResponse(page + own.page(), media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(whole_histograms(page) + own.page(), media_type="text/plain; version=0.0.4")
 
     def told(require: Callable[[], None], word: str) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:

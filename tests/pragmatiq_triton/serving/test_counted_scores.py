@@ -33,8 +33,10 @@ def test_buckets_count_what_is_at_or_below_their_bound(batches: list[Float32]) -
             assert found[str(bound)] == sum(score <= np.float32(bound) for score in of_task)
         assert list(found.values()) == sorted(found.values())
         assert found["+Inf"] == found["1.0"] == len(of_task)
-    totals = {s.labels["task"]: s.value for s in counts.samples() if s.name == "pragmatiq_scores_total"}
+    totals = {s.labels["task"]: s.value for s in counts.samples() if s.name == "pragmatiq_score_count"}
     assert totals == dict.fromkeys(TASKS, len(every))
+    sums = [s.value for s in counts.samples() if s.name == "pragmatiq_score_sum"]
+    np.testing.assert_allclose(sums, every.sum(axis=0, dtype=np.float64))
 
 
 def test_a_score_on_a_bound_is_in_its_bucket() -> None:
