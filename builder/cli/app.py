@@ -4,6 +4,7 @@ import typer
 
 from builder.cli import callers, data, heads, image, ingesting, installation, models, predicting, runs, scoring, serving
 from builder.cli.console import errors_as_exit_codes
+from builder.cli.examples import add_examples
 
 HELP = """Train PRAGMA-style banking event models and serve them as a Triton model repository.
 
@@ -28,6 +29,7 @@ callers.register(app)
 scoring.register(app)
 predicting.register(app)
 image.register(app)
+add_examples(app)
 
 
 def main() -> None:

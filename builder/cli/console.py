@@ -157,8 +157,33 @@ def show(title: str, values: Mapping[str, Any], as_json: bool) -> None:
     stdout.print(title, style="italic", soft_wrap=True)
     table = Table(show_header=False)
     for name, value in values.items():
-        table.add_row(name, f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
+        table.add_row(name, in_words(value))
     stdout.print(table)
+
+
+def in_words(value: Any, indent: str = "") -> str:
+    """A value as people read it: a mapping, and a list of such, a line for each member, indented below its name."""
+    if isinstance(value, Mapping) and value:
+        return "\n".join(f"{indent}{_name(name)}:{_below(inner, indent)}" for name, inner in value.items())
+    if isinstance(value, list | tuple) and any(isinstance(inner, Mapping) for inner in value):
+        return "\n".join(in_words(inner, indent) for inner in value)
+    if isinstance(value, list | tuple | set | frozenset) and value:
+        return ", ".join(in_words(inner) for inner in value)
+    if value is None or value in ({}, [], (), ""):
+        return "none"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _name(name: Any) -> str:
+    return str(name) or "(empty)"
+
+
+def _below(value: Any, indent: str) -> str:
+    if isinstance(value, Mapping) and value:
+        return f"\n{in_words(value, indent + '  ')}"
+    if isinstance(value, list | tuple) and any(isinstance(inner, Mapping) for inner in value):
+        return f"\n{in_words(value, indent + '  ')}"
+    return f" {in_words(value)}"
 
 
 def to_json(values: Mapping[str, Any]) -> str:

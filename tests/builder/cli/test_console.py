@@ -1,5 +1,6 @@
 """What every command shares: progress where there is no terminal, names shown as they are, ends by signals."""
 
+import json
 import os
 import signal
 import subprocess
@@ -125,3 +126,22 @@ with errors_as_exit_codes():
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, f"stopped by {number.name}\n")
+
+
+def test_nested_values_are_lines_for_people_and_json_for_programs(capsys):
+    values = {
+        "rows": 12345,
+        "tasks": {"churn": "scoring", "loan": ["a", 1000]},
+        "checks": [{"what": "null", "rows": 3}],
+        "settings": {"scorer": {"max_batch": {"value": "8", "by": "file"}}, "none": {}},
+        "nothing": [],
+    }
+    show("Title", values, as_json=False)
+    shown = capsys.readouterr().out
+    assert not set("{}[]'") & set(shown)
+    lines = [" ".join(line.replace("│", " ").split()) for line in shown.splitlines()]
+    for line in ("rows 12,345", "tasks churn: scoring", "loan: a, 1,000", "checks what: null", "rows: 3",
+                 "settings scorer:", "max_batch:", "value: 8", "none: none", "nothing none"):  # fmt: skip
+        assert line in lines
+    show("Title", values, as_json=True)
+    assert json.loads(capsys.readouterr().out) == values
