@@ -24,7 +24,7 @@ def whole_histograms(page: str) -> str:
     part_of = {f"{name}_{part}": name for name in HISTOGRAMS for part in _PARTS}
     for line in page.splitlines():
         words = line.split(maxsplit=3)
-        if line.startswith("#") and len(words) > 2 and words[2] in part_of:
+        if line.startswith("#") and len(words) > 2 and (words[2] in part_of or words[2] in HISTOGRAMS):
             continue
         name = part_of.get(re.split(r"[{ ]", line, maxsplit=1)[0])
         (samples[name] if name else kept).append(line)
