@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         work = Path(name)
         write_table(work / "cards.csv", options.rows, options.customers)
         (work / "ingest.yaml").write_text(SETTINGS, encoding="utf-8")
-        ingest = [sys.executable, "-m", "builder.cli", "ingest", work / "ingest.yaml", "--out", work / "raw"]
+        ingest = [sys.executable, "-m", "pragmatiq_builder.cli", "ingest", work / "ingest.yaml", "--out", work / "raw"]
         (work / "lines.py").write_text(PANDAS, encoding="utf-8")
         for _ in range(options.rounds):
             found["pandas"].append(measured([sys.executable, work / "lines.py", work, work / "pandas.parquet"]))

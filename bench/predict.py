@@ -26,11 +26,11 @@ from rich.console import Console
 
 import pragmatiq_triton as pt
 from bench.report import machine
-from builder.records import write_records
-from builder.score import Server, score_lines
-from builder.score_input import read_lines
+from pragmatiq_builder.raw.records import write_records
+from pragmatiq_builder.score import Server, score_lines
+from pragmatiq_builder.score_input import read_lines
 from pragmatiq_triton.cpus import usable_cpus
-from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_triton.server import TritonServer
 
 CONCURRENCY = 8
 WARM_RECORDS = 20
@@ -60,7 +60,15 @@ def predicted(work: Path, repository: Path, processes: int) -> float:
     for name in ("one", "book"):
         out = work / f"{name}-{processes}.parquet"
         out.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "builder.cli", "predict", work / f"{name}.jsonl", "--repository", repository]
+        command = [
+            sys.executable,
+            "-m",
+            "pragmatiq_builder.cli",
+            "predict",
+            work / f"{name}.jsonl",
+            "--repository",
+            repository,
+        ]
         started = time.perf_counter()
         subprocess.run([*command, "--out", out, "--processes", str(processes)], check=True, capture_output=True)
         walls[name] = time.perf_counter() - started

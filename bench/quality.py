@@ -14,9 +14,9 @@ from pathlib import Path
 import msgspec
 
 from bench.report import machine
-from builder.evaluation import Evaluation
-from builder.evaluation.intervals import Difference, Estimate
-from builder.heads.saved import evaluation_file
+from pragmatiq_builder.heads.saved import evaluation_file
+from pragmatiq_builder.metrics import Evaluation
+from pragmatiq_builder.metrics.intervals import Difference, Estimate
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = """\
@@ -44,7 +44,7 @@ def pragmatiq(*arguments: str | Path) -> None:
     """Run one command as a user would."""
     words = [str(argument) for argument in arguments]
     sys.stderr.write(f"$ pragmatiq {' '.join(words)}\n")
-    subprocess.run([sys.executable, "-m", "builder.cli", *words], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "pragmatiq_builder.cli", *words], check=True, stdout=subprocess.DEVNULL)
 
 
 def synthetic(users: int, work: Path) -> Path:

@@ -84,7 +84,7 @@ class Toolkit:
 def ours(precision: str = "auto") -> Toolkit:
     return Toolkit(
         name="ours",
-        program=(sys.executable, "-m", "builder.cli"),
+        program=(sys.executable, "-m", "pragmatiq_builder.cli"),
         manifest="meta.json",
         events_key="events",
         tokens_key="tokens",

@@ -34,7 +34,7 @@ from rich.console import Console
 
 from bench.report import Row, machine, sizes_table, table
 from bench.toolkits import CORES, Toolkit, ours, upstream, versions
-from builder.synth import generate
+from pragmatiq_builder.synth import generate
 
 TOKENIZER = {"categorical_threshold": 200, "target_vocab": 3000}
 VARIANTS = {

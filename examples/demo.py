@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pragmatiq_client import ScoringClient
-from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_triton.server import TritonServer
 
 ROOT = Path(__file__).parents[1]
 USERS = 5
@@ -41,7 +41,7 @@ def pragmatiq(*arguments: str | Path) -> None:
     """Run one command as a user would, shown before it runs."""
     words = [str(argument) for argument in arguments]
     console.print(f"$ pragmatiq {shlex.join(words)}", style="bold", markup=False, highlight=False, soft_wrap=True)
-    subprocess.run([sys.executable, "-m", "builder.cli", *words], check=True)
+    subprocess.run([sys.executable, "-m", "pragmatiq_builder.cli", *words], check=True)
 
 
 def build(case: Case, work: Path) -> Path:

@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from builder.python_api import (
+    from pragmatiq_builder.python_api import (
         Model,
         compare_runs,
         evaluate,
@@ -44,15 +44,15 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        found = getattr(import_module("builder.python_api"), name)
+        found = getattr(import_module("pragmatiq_builder.python_api"), name)
     except ModuleNotFoundError as error:
         from pragmatiq_triton.errors import MissingDependencyError
 
-        if (error.name or "").partition(".")[0] != "builder":
+        if (error.name or "").partition(".")[0] != "pragmatiq_builder":
             raise
         raise MissingDependencyError(
-            f"pragmatiq_triton.{name} needs the package builder, which only serving does without; install the whole "
-            "wheel: pip install pragmatiq-triton"
+            f"pragmatiq_triton.{name} needs the package pragmatiq_builder, which only serving does without; install "
+            "the whole wheel: pip install pragmatiq-triton"
         ) from error
     globals()[name] = found
     return found

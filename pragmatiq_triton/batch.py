@@ -46,7 +46,7 @@ class UserFeatures:
     ``profile_times`` float32 [n_profile] in log-seconds, ``texts``: the distinct strings that ``tokens``' last
     column points into (-1: not a text token); ``features`` float32 [n_features], what the task heads read beside the
     network (:class:`~pragmatiq_triton.tokenizer.features.HistoryFeatures`); ``event_keys`` uint64 [n_events, 2], the
-    fingerprints of the events' contents (:mod:`pragmatiq_triton.fingerprints`), or none of them.
+    fingerprints of the events' contents (:mod:`pragmatiq_triton.cache.fingerprints`), or none of them.
     """
 
     tokens: Int32

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from builder.dataset.store import TokenizedDataset
-from builder.dataset.tokenize import tokenize
-from builder.export.repository import export_repository
-from builder.network import to_tensors
-from builder.runs import load_run
-from builder.training import load_settings, pretrain
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.dataset.tokenize import tokenize
+from pragmatiq_builder.export.repository import export_repository
+from pragmatiq_builder.network import to_tensors
+from pragmatiq_builder.runs import load_run
+from pragmatiq_builder.training import load_settings, pretrain
 from pragmatiq_client import ScoringClient
-from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_triton.server import TritonServer
 from pragmatiq_triton.tokenizer import TokenizerConfig
 
 DATA = Path(__file__).parent / "data"

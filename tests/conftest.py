@@ -6,9 +6,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from builder.export.repository import export_repository
-from builder.runs import load_run
-from pragmatiq_triton.embedded import ScoringServer
+from pragmatiq_builder.export.repository import export_repository
+from pragmatiq_builder.runs import load_run
+from pragmatiq_triton.server import ScoringServer
 
 # A busy machine is no failure.
 hypothesis.settings.register_profile("pragmatiq", deadline=None)

@@ -10,9 +10,9 @@ import pytest
 
 from bench.serving.cases import EVENTS
 from bench.serving.records import Customer, read_records, to_json
-from builder.network import SIZES
+from pragmatiq_builder.network import SIZES
 from pragmatiq_triton.batch import Float32, UserFeatures
-from pragmatiq_triton.fingerprints import KEY_BYTES, Fingerprints
+from pragmatiq_triton.cache.fingerprints import KEY_BYTES, Fingerprints
 from pragmatiq_triton.records import Record, RecordLimits
 from pragmatiq_triton.tokenizer import Tokenizer
 from pragmatiq_triton.tokenizer.cached import CachedTokenizer

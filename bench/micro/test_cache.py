@@ -9,8 +9,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from pragmatiq_triton.batch import Float32, UInt64
+from pragmatiq_triton.cache.vectors import ENTRY_BYTES, VectorCache, as_numbers
 from pragmatiq_triton.records import Record
-from pragmatiq_triton.vector_cache import ENTRY_BYTES, VectorCache, as_numbers
 
 CAPACITY = 1 << 15
 ROUNDS = 100

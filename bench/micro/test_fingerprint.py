@@ -6,7 +6,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from pragmatiq_triton.batch import Token, cu_seqlens
-from pragmatiq_triton.fingerprints import FINGERPRINT_BYTES, Fingerprints
+from pragmatiq_triton.cache.fingerprints import FINGERPRINT_BYTES, Fingerprints
 from pragmatiq_triton.records import Record
 from pragmatiq_triton.tokenizer import Tokenizer
 

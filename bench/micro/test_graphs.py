@@ -11,10 +11,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.serving.cases import EVENTS
 from bench.toolkits import CORES
-from builder.export.graphs import export_graphs
-from builder.finetune.classifiers import ClassifierKind, fit_classifier
-from builder.heads import Head, Platt, heads_graph
-from builder.network import NetworkConfig, PragmaNetwork
+from pragmatiq_builder.finetune.classifiers import ClassifierKind, fit_classifier
+from pragmatiq_builder.heads import Head, Platt, heads_graph
+from pragmatiq_builder.network import NetworkConfig, PragmaNetwork
+from pragmatiq_builder.onnx.graphs import export_graphs
 from pragmatiq_triton.batch import UserFeatures, collate
 from pragmatiq_triton.scorer import Embeddings, Scorer, TaskHeads
 from pragmatiq_triton.scorer.sessions import HEADS

@@ -7,10 +7,10 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from pragmatiq_triton.batch import Float32, UserFeatures
+from pragmatiq_triton.cache.vectors import VectorCache
 from pragmatiq_triton.serving.parameters import TextEmbedderParameters
 from pragmatiq_triton.text_encoders.cached import CachedTextEncoder
 from pragmatiq_triton.text_encoders.table import TableEncoder, save_table
-from pragmatiq_triton.vector_cache import VectorCache
 
 pytestmark = pytest.mark.parametrize("variant", ["embed"], indirect=True)
 

@@ -9,7 +9,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.serving.records import Customer, to_json
 from pragmatiq_triton.batch import UserFeatures
-from pragmatiq_triton.fingerprints import Fingerprints
+from pragmatiq_triton.cache.fingerprints import Fingerprints
 from pragmatiq_triton.records import Event, Record, RecordLimits, decode_record
 from pragmatiq_triton.serving.parameters import TokenizerParameters
 from pragmatiq_triton.tokenizer import Tokenizer

@@ -32,9 +32,9 @@ from bench.serving.report import Report
 from bench.serving.servers import BEHIND, OURS, UPSTREAM, Contestant, Fleet
 from bench.serving.sources import Sources
 from bench.toolkits import versions
-from builder.runs import load_run
-from pragmatiq_triton.embedded import find_server_environment
+from pragmatiq_builder.runs import load_run
 from pragmatiq_triton.errors import PragmatiqError
+from pragmatiq_triton.server import find_server_environment
 from pragmatiq_triton.tokenizer import Tokenizer
 
 SAME_ANSWERS = (16, 256, 1085)

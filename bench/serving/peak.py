@@ -8,7 +8,7 @@ import onnxruntime
 from onnx import TensorProto, helper
 
 from bench.toolkits import CORES
-from builder.network import NetworkConfig
+from pragmatiq_builder.network import NetworkConfig
 from pragmatiq_triton.batch import Event, UserFeatures
 from pragmatiq_triton.records import Record
 from pragmatiq_triton.tokenizer import Tokenizer

@@ -17,9 +17,9 @@ from bench.serving.records import to_json
 from bench.serving.sources import Sources, calibration
 from bench.serving.upstream import MODEL, upstream_server
 from pragmatiq_triton.batch import Float32
-from pragmatiq_triton.embedded import ScoringServer, TritonServer
 from pragmatiq_triton.records import Record
-from pragmatiq_triton.server_flags import CLOSED_APIS
+from pragmatiq_triton.server import ScoringServer, TritonServer
+from pragmatiq_triton.server.flags import CLOSED_APIS
 
 OURS, BEHIND, UPSTREAM = "ours", "behind the gateway", "upstream"
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.toolkits import upstream_environment
-from pragmatiq_triton.embedded import TritonServer, find_server_environment
+from pragmatiq_triton.server import TritonServer, find_server_environment
 
 MODEL = "upstream"
 TEMPLATE = Path(__file__).with_name("upstream_model")

@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from pragmatiq_triton.cache_folder import cache_folder
+from pragmatiq_triton.cache.fingerprints import secret
+from pragmatiq_triton.cache.folder import cache_folder
 from pragmatiq_triton.container.settings import (
     API_KEY_FILE,
     GATEWAY,
@@ -21,13 +22,8 @@ from pragmatiq_triton.container.settings import (
     Settings,
 )
 from pragmatiq_triton.container.supervisor import supervise
-from pragmatiq_triton.embedded.gateway_process import require_gateway, require_policy
-from pragmatiq_triton.embedded.kept import unable
-from pragmatiq_triton.embedded.layout import make_folder
-from pragmatiq_triton.embedded.ports import reserve_ports
 from pragmatiq_triton.errors import PragmatiqError
 from pragmatiq_triton.exposure import require_direct_exposure
-from pragmatiq_triton.fingerprints import secret
 from pragmatiq_triton.gateway.identity import read_identity
 from pragmatiq_triton.keeper.remains import claim, new_server_id, remove, remove_of_dead_servers
 from pragmatiq_triton.model_folders import model_names, passed_over
@@ -40,6 +36,10 @@ from pragmatiq_triton.operator_settings import (
     unread_variables,
 )
 from pragmatiq_triton.repository_view import view_of
+from pragmatiq_triton.server.gateway_process import require_gateway, require_policy
+from pragmatiq_triton.server.kept import unable
+from pragmatiq_triton.server.layout import make_folder
+from pragmatiq_triton.server.ports import reserve_ports
 from pragmatiq_triton.stop_signals import StopSignals
 from pragmatiq_triton.text_encoders.trust import require_trusted_repository
 from pragmatiq_triton.verification import verify

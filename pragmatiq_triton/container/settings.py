@@ -9,7 +9,7 @@ from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.gateway.policy import GatewayPolicy, check_policy, read_policy_file
 from pragmatiq_triton.gateway.settings import GatewaySettings, Triton
 from pragmatiq_triton.operator_settings import SETTINGS_VARIABLE
-from pragmatiq_triton.server_flags import restricted_flags, server_flags
+from pragmatiq_triton.server.flags import restricted_flags, server_flags
 
 REPOSITORY = Path("/models")
 TRITON = Path("/opt/tritonserver")
@@ -53,8 +53,8 @@ class Settings:
     ``PRAGMATIQ_DRAIN_SECONDS``: how long calls under way have to end after SIGTERM (30); give the container a stop
     timeout that is 15 seconds longer. ``PRAGMATIQ_SETTINGS``: a settings.yaml, whose ``gateway`` says who may call,
     over what, and how much (:mod:`pragmatiq_triton.gateway.policy`), and which sets parameters of the models
-    (:mod:`pragmatiq_triton.operator_settings`); variables ``PRAGMATIQ_GATEWAY_…`` and ``PRAGMATIQ_MODEL_…`` win over
-    it. ``PRAGMATIQ_SKIP_VERIFICATION``: 1 serves the repository whatever its manifest says (0).
+    (:mod:`pragmatiq_triton.operator_settings`); variables ``PRAGMATIQ_GATEWAY_…`` and ``PRAGMATIQ_MODEL_…`` win
+    over it. ``PRAGMATIQ_SKIP_VERIFICATION``: 1 serves the repository whatever its manifest says (0).
     ``PRAGMATIQ_TRUST_REMOTE_CODE``: 1 lets code run that came with the repository; without it such a one is refused.
 
     ``PRAGMATIQ_GATEWAY``: 0 has callers reach Triton itself (1). Then ``PRAGMATIQ_API_KEY_FILE`` is a file with the key

@@ -12,14 +12,14 @@ from pathlib import Path
 from pragmatiq_triton.boards import create_boards
 from pragmatiq_triton.container.repeater import Repeater
 from pragmatiq_triton.drain import Drain
-from pragmatiq_triton.embedded.gateway_process import GatewayProcess
-from pragmatiq_triton.embedded.log import end_of, failure_reason, gateway_reason
-from pragmatiq_triton.embedded.watch import Patience
 from pragmatiq_triton.errors import ServerError
 from pragmatiq_triton.gateway.owner import Report
 from pragmatiq_triton.gateway.settings import GatewaySettings
 from pragmatiq_triton.keeper.__main__ import GATEWAY_PREFIX
 from pragmatiq_triton.processes import OWN_FILES_ONLY, raise_open_files_limit
+from pragmatiq_triton.server.gateway_process import GatewayProcess
+from pragmatiq_triton.server.log import end_of, failure_reason, gateway_reason
+from pragmatiq_triton.server.watch import Patience
 from pragmatiq_triton.stop_signals import StopSignals
 
 UNLOAD_SECONDS = 8

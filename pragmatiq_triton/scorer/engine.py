@@ -9,6 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from pragmatiq_triton.batch import Batch, Float32, Int64, Token, cu_seqlens
+from pragmatiq_triton.cache.vectors import VectorCache, as_bytes, as_numbers
 from pragmatiq_triton.errors import NotFiniteError
 from pragmatiq_triton.finite import not_finite_rows
 from pragmatiq_triton.scorer.checks import check_event_keys, check_event_lengths, check_profiles, check_tokens
@@ -25,7 +26,6 @@ from pragmatiq_triton.scorer.fair_queue import (
 )
 from pragmatiq_triton.scorer.scorer import Embeddings, Scorer
 from pragmatiq_triton.scorer.timings import Timings
-from pragmatiq_triton.vector_cache import VectorCache, as_bytes, as_numbers
 
 logger = logging.getLogger(__name__)
 

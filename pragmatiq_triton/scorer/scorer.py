@@ -43,7 +43,7 @@ class Scorer:
     """
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
-        """Open what ``builder.export.export_graphs`` wrote to ``folder``.
+        """Open what ``pragmatiq_builder.export.export_graphs`` wrote to ``folder``.
 
         :class:`~pragmatiq_triton.errors.ArtifactError` if it is incomplete or damaged,
         :class:`~pragmatiq_triton.errors.MissingDependencyError` without onnxruntime.

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from pragmatiq_triton.batch import Float32
+from pragmatiq_triton.cache.vectors import VectorCache
 from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
 from pragmatiq_triton.serving.parameters import TextEmbedderParameters, read_parameters
@@ -21,7 +22,6 @@ from pragmatiq_triton.text_encoders import TextEncoder, TextEncoderSpec, create_
 from pragmatiq_triton.text_encoders.cached import CachedTextEncoder
 from pragmatiq_triton.text_encoders.pooling import pooling_of
 from pragmatiq_triton.text_encoders.trust import ENCODER_FILE, read_spec
-from pragmatiq_triton.vector_cache import VectorCache
 
 PIECE_OF_WORK = 2048
 MOST_STRINGS = 64

@@ -8,6 +8,8 @@ from time import perf_counter
 import numpy as np
 
 from pragmatiq_triton.batch import Batch, Float32, collate, newest_events
+from pragmatiq_triton.cache.snapshot import Snapshot, SnapshotKeeper, find_snapshot
+from pragmatiq_triton.cache.vectors import VectorCache
 from pragmatiq_triton.drain import Drain
 from pragmatiq_triton.errors import NotFiniteError
 from pragmatiq_triton.finite import require_finite
@@ -16,11 +18,9 @@ from pragmatiq_triton.scorer.engine import ScoringEngine
 from pragmatiq_triton.serving.counted_scores import ScoreCounts
 from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
 from pragmatiq_triton.serving.parameters import ScorerParameters, read_parameters
-from pragmatiq_triton.serving.snapshot import Snapshot, SnapshotKeeper, find_snapshot
 from pragmatiq_triton.serving.stage import Reply, Stage, terms_of
 from pragmatiq_triton.serving.terms import Terms
 from pragmatiq_triton.tensors import EMBEDDING, SCORES, TASK_NAMES, TASKS, Arrays, task_names, unpack_users
-from pragmatiq_triton.vector_cache import VectorCache
 
 
 class ScorerStage(Stage):

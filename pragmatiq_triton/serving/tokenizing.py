@@ -5,10 +5,10 @@ from pathlib import Path
 from time import perf_counter
 
 from pragmatiq_triton.batch import UserFeatures
-from pragmatiq_triton.cache_folder import cache_folder
+from pragmatiq_triton.cache.fingerprints import Fingerprints, secret
+from pragmatiq_triton.cache.folder import cache_folder
 from pragmatiq_triton.drain import Drain
 from pragmatiq_triton.errors import ConfigError, RecordError, StoppingError
-from pragmatiq_triton.fingerprints import Fingerprints, secret
 from pragmatiq_triton.serving.metrics import Sample, cache_samples, time_samples
 from pragmatiq_triton.serving.parameters import TokenizerParameters, read_parameters
 from pragmatiq_triton.serving.stage import Answer, Reply, Stage, terms_of

@@ -6,10 +6,10 @@ from hashlib import blake2b
 import numpy as np
 
 from pragmatiq_triton.batch import Float32, Int64, UInt64
-from pragmatiq_triton.fingerprints import FINGERPRINT_BYTES, secret
+from pragmatiq_triton.cache.fingerprints import FINGERPRINT_BYTES, secret
+from pragmatiq_triton.cache.vectors import VectorCache, as_numbers
 from pragmatiq_triton.finite import require_finite
 from pragmatiq_triton.text_encoders.protocol import TextEncoder, strings_cut
-from pragmatiq_triton.vector_cache import VectorCache, as_numbers
 
 _REMEDY = "the text model or the table of text vectors is damaged; tokenize and export again"
 

@@ -8,7 +8,7 @@ import numpy as np
 import tokenizers
 
 from pragmatiq_triton.batch import Int64, cu_seqlens
-from pragmatiq_triton.tokenizer.record_cache import RecordCache
+from pragmatiq_triton.cache.records import RecordCache
 
 CACHE_BYTES = 32 * 1024 * 1024
 LONGEST_WORD = 256

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pragmatiq_triton.batch import Int64, Token, UserFeatures, cu_seqlens
+from pragmatiq_triton.cache.fingerprints import Fingerprints
+from pragmatiq_triton.cache.records import RecordCache
+from pragmatiq_triton.cache.vectors import as_numbers
 from pragmatiq_triton.errors import RecordError
-from pragmatiq_triton.fingerprints import Fingerprints
 from pragmatiq_triton.records import (
     Event,
     Milestone,
@@ -28,10 +30,8 @@ from pragmatiq_triton.time_range import TimeRange
 from pragmatiq_triton.tokenizer.assemble import EncodedRecord
 from pragmatiq_triton.tokenizer.moment import encoded_before
 from pragmatiq_triton.tokenizer.raw_record import UNREADABLE, RawEvent, SplitRecord, split_record
-from pragmatiq_triton.tokenizer.record_cache import RecordCache
 from pragmatiq_triton.tokenizer.tokenizer import EncodedProfile, Tokenizer, number_texts
 from pragmatiq_triton.tokenizer.vocabulary import UNK, Vocabulary
-from pragmatiq_triton.vector_cache import as_numbers
 
 PROFILES_SHARE = 8
 """One byte in so many of the cache's is for profiles."""

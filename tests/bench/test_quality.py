@@ -2,7 +2,7 @@ import msgspec
 import numpy as np
 
 from bench import quality
-from builder.evaluation import Split, evaluate_scores
+from pragmatiq_builder.metrics import Split, evaluate_scores
 
 
 def save(work, run, method, shift):

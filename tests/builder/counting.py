@@ -1,6 +1,6 @@
 """A progress that remembers what it heard."""
 
-from builder.progress import Silent
+from pragmatiq_builder.progress import Silent
 
 
 class Counting(Silent):

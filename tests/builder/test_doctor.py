@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from builder import doctor
-from builder.doctor import EXTRAS, examine, lacking, requirements, to_dict
+from pragmatiq_builder import doctor
+from pragmatiq_builder.doctor import EXTRAS, examine, lacking, requirements, to_dict
 from pragmatiq_triton.errors import ConfigError
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builder.dataset.store import TokenizedDataset
-from builder.dataset.tokenize import tokenize
-from builder.metrics_file import MetricsFile
-from builder.training import load_settings, pretrain
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.dataset.tokenize import tokenize
+from pragmatiq_builder.metrics_file import MetricsFile
+from pragmatiq_builder.training import load_settings, pretrain
 from pragmatiq_triton.tokenizer import TokenizerConfig
 from tests.builder.dataset.conftest import EVENTS
 

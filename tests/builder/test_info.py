@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.info import describe
+from pragmatiq_builder.info import describe
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.model_folders import what_else
 

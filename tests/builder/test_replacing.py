@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from builder import replacing
-from builder.progress import Silent
-from builder.replacing import replaced_folder
+from pragmatiq_builder import replacing
+from pragmatiq_builder.progress import Silent
+from pragmatiq_builder.replacing import replaced_folder
 from pragmatiq_triton.errors import ArtifactError, ConfigError, OutputError
 from tests.mounts import bind, read_only, tmpfs
 
@@ -274,7 +274,7 @@ def test_other_errors_of_the_system_are_not_hidden(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from builder import replacing
+from pragmatiq_builder import replacing
 if sys.argv[2] == "renames":
     replacing._exchanged = lambda *_: False
 out, generation = Path(sys.argv[1]), 0

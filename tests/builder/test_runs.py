@@ -10,9 +10,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from builder import replacing
-from builder.network import MaskedValueHead, NetworkConfig, PragmaNetwork
-from builder.runs import ModelInfo, create_run, has_checkpoint, load_run, load_trainer, save_checkpoint
+from pragmatiq_builder import replacing
+from pragmatiq_builder.network import MaskedValueHead, NetworkConfig, PragmaNetwork
+from pragmatiq_builder.runs import ModelInfo, create_run, has_checkpoint, load_run, load_trainer, save_checkpoint
 from pragmatiq_triton.errors import ArtifactError, NotFiniteError, OutputError
 from tests.builder.upstream_case import UPSTREAM, UpstreamCase
 from tests.mounts import tmpfs

@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from builder.settings import load_settings, read_settings
+from pragmatiq_builder.settings import load_settings, read_settings
 from pragmatiq_triton.errors import ConfigError
 
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from builder import shared_folders
-from builder.settings import read_settings
-from builder.shipped_configs import config_file, shipped_configs
+from pragmatiq_builder import shared_folders
+from pragmatiq_builder.settings import read_settings
+from pragmatiq_builder.shipped_configs import config_file, shipped_configs
 from pragmatiq_triton.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"

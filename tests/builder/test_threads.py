@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from builder import threads as module
-from builder.threads import free_between, free_cpus, set_threads, threads
+from pragmatiq_builder import threads as module
+from pragmatiq_builder.threads import free_between, free_cpus, set_threads, threads
 from pragmatiq_triton.cpus import usable_cpus
 from pragmatiq_triton.errors import ConfigError
 
 WHAT_TORCH_SAYS = """
 import json, os, sys
-from builder.threads import set_threads
+from pragmatiq_builder.threads import set_threads
 set_threads(sys.argv[1])
 assert "torch" not in sys.modules
 import torch

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from builder.records import write_records
-from builder.synth import generate
-from builder.writing import whole_file, write_file
+from pragmatiq_builder.raw.records import write_records
+from pragmatiq_builder.synth import generate
+from pragmatiq_builder.writing import whole_file, write_file
 from pragmatiq_triton.errors import OutputError
 from tests.builder.counting import Counting
 from tests.mounts import tmpfs

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pragmatiq_client import AsyncScoringClient, ScoringClient
-from pragmatiq_triton.embedded import ServerEnvironment, TritonServer, find_server_environment
+from pragmatiq_triton.server import ServerEnvironment, TritonServer, find_server_environment
 from tests.clients.four import Client
 from tests.clients.small import write_small_repository
 

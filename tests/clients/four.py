@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pragmatiq_client import AsyncScoringClient, ScoringClient
-from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_triton.server import TritonServer
 
 
 class Client:

@@ -20,7 +20,7 @@ from pragmatiq_client import (
     ScoringError,
     ServerUnavailableError,
 )
-from pragmatiq_triton.embedded import ServerEnvironment, TritonServer
+from pragmatiq_triton.server import ServerEnvironment, TritonServer
 from tests.clients.between import answering, forwarding, http_answer
 from tests.clients.four import Client
 

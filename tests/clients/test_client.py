@@ -21,8 +21,8 @@ from pragmatiq_client import (
     ServerUnavailableError,
 )
 from pragmatiq_client.wire import encode_record
-from pragmatiq_triton.embedded import ServerEnvironment, TritonServer
-from pragmatiq_triton.embedded.ports import reserve_ports
+from pragmatiq_triton.server import ServerEnvironment, TritonServer
+from pragmatiq_triton.server.ports import reserve_ports
 from tests.clients.four import Client
 
 pytestmark = pytest.mark.triton

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_triton.server import TritonServer
 
 CLIENTS = Path(__file__).parents[2] / "clients"
 RECORDS = '{"n": 1, "name": "ab"}\n\n{"n": 2.50, "name": "日本語"}\n'

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pragmatiq_client import AsyncScoringClient, DeadlineExceededError, ScoringClient
-from pragmatiq_triton.embedded import ServerEnvironment, TritonServer
-from pragmatiq_triton.embedded.ports import reserve_ports
+from pragmatiq_triton.server import ServerEnvironment, TritonServer
+from pragmatiq_triton.server.ports import reserve_ports
 from tests.clients.between import forwarding
 
 pytestmark = pytest.mark.triton

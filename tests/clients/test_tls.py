@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pragmatiq_client import TLS, ProtocolError, ScoringClient, ScoringError
-from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_triton.server import TritonServer
 from tests.clients.between import forwarding
 from tests.clients.four import Client
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from pragmatiq_client.headers import ROUTING_HEADER
-from pragmatiq_triton.cache_folder import CACHE_FOLDER_VARIABLE
+from pragmatiq_triton.cache.folder import CACHE_FOLDER_VARIABLE
 from pragmatiq_triton.container.settings import API_KEY_FILE, REPOSITORY, Settings
 from pragmatiq_triton.container.supervisor import ANSWER_SECONDS, UNLOAD_SECONDS
 from pragmatiq_triton.text_encoders.trust import TRUST_VARIABLE

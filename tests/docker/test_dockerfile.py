@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from builder.image.plan import ImagePlan
+from pragmatiq_builder.image.plan import ImagePlan
 from pragmatiq_triton.text_encoders.nemotron import DEFAULT_MODEL, DEFAULT_REVISION
 
 ROOT = Path(__file__).parents[2]

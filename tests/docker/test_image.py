@@ -16,8 +16,8 @@ import pytest
 
 from bench.image.container import LOOPBACK_ALONE, Container, image_config
 from pragmatiq_client import ScoringClient
-from pragmatiq_triton.embedded import TritonServer
 from pragmatiq_triton.gateway.auth.api_keys import add_key
+from pragmatiq_triton.server import TritonServer
 from tests.conftest import RECORDS
 from tests.docker.conftest import ROOT, TEXT_MODEL, TEXT_MODEL_REVISION, Build, built
 
@@ -325,7 +325,7 @@ def nemotron_repository(tmp_path_factory: pytest.TempPathFactory, minilm_folder:
         "export runs/nemo --out repository",
     ]
     for command in commands:
-        subprocess.run([sys.executable, "-m", "builder.cli", *command.split()], cwd=folder, check=True)
+        subprocess.run([sys.executable, "-m", "pragmatiq_builder.cli", *command.split()], cwd=folder, check=True)
     return folder / "repository"
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from builder.export.repository import export_repository
+from pragmatiq_builder.export.repository import export_repository
 from pragmatiq_client import InvalidRecordError, ProtocolError, ScoringClient
-from pragmatiq_triton.embedded import ScoringServer
-from pragmatiq_triton.embedded.ports import reserve_ports
 from pragmatiq_triton.gateway.auth.api_keys import add_key
 from pragmatiq_triton.gateway.auth.settings import Auth
 from pragmatiq_triton.gateway.policy import GatewayPolicy
 from pragmatiq_triton.gateway.seen.settings import AccessLog
+from pragmatiq_triton.server import ScoringServer
+from pragmatiq_triton.server.ports import reserve_ports
 from tests.builder.export.heads_case import hybrid_head, run_with
 from tests.conftest import RECORDS
 from tests.debian import find_program

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import pragmatiq_triton as pt
-from builder.cli import main
-from builder.synth import generate
+from pragmatiq_builder.cli import main
+from pragmatiq_builder.synth import generate
 
 PAGE = Path(__file__).parents[2] / "docs" / "retraining.md"
 SMALLER = {"--model-size": "nano", "--max-steps": "2", "--users": "12"}

@@ -3,13 +3,13 @@ import urllib.request
 import numpy as np
 import pytest
 
-from builder.export.repository import export_repository
-from builder.network import to_tensors
-from builder.runs import load_run
+from pragmatiq_builder.export.repository import export_repository
+from pragmatiq_builder.network import to_tensors
+from pragmatiq_builder.runs import load_run
 from pragmatiq_client import ScoringClient
 from pragmatiq_triton.batch import collate
-from pragmatiq_triton.embedded import TritonServer
 from pragmatiq_triton.records import decode_record
+from pragmatiq_triton.server import TritonServer
 from pragmatiq_triton.text_encoders import create_text_encoder
 from pragmatiq_triton.tokenizer import Tokenizer
 from tests.builder.export.heads_case import all_features, hybrid_head, lora, probe, run_with

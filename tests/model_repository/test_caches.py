@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pragmatiq_client import ScoringClient
-from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_triton.server import TritonServer
 from tests.conftest import RECORDS, UPSTREAM
 
 pytestmark = pytest.mark.triton

@@ -9,11 +9,11 @@ from http.client import HTTPConnection
 import pytest
 
 from bench.serving.processes import stubs
-from builder.export.repository import export_repository
+from pragmatiq_builder.export.repository import export_repository
 from pragmatiq_client import ScoringClient
-from pragmatiq_triton.embedded import TritonServer
 from pragmatiq_triton.model_folders import ensemble_names, model_names
 from pragmatiq_triton.probe import State, probe
+from pragmatiq_triton.server import TritonServer
 from tests.builder.export.heads_case import lora, run_with
 from tests.builder.export.heads_case import probe as probe_head
 from tests.conftest import RECORDS

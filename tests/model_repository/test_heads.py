@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from builder.export.graphs import export_graphs
-from builder.export.layout import tokenizer_of
-from builder.export.manifest import altered_files, read_manifest
-from builder.heads import HeadScorer, heads_graph
-from builder.heads.lora import merged
-from builder.heads.saved import saved_heads
-from builder.info import describe
+from pragmatiq_builder.export.layout import tokenizer_of
+from pragmatiq_builder.export.manifest import altered_files, read_manifest
+from pragmatiq_builder.heads import HeadScorer, heads_graph
+from pragmatiq_builder.heads.lora import merged
+from pragmatiq_builder.heads.saved import saved_heads
+from pragmatiq_builder.info import describe
+from pragmatiq_builder.onnx.graphs import export_graphs
 from pragmatiq_client import InvalidRecordError, ScoringClient
 from pragmatiq_triton.batch import collate
 from pragmatiq_triton.records import decode_record

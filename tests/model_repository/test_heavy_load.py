@@ -10,7 +10,7 @@ import pytest
 
 from bench.serving.processes import stubs
 from pragmatiq_client import AsyncScoringClient, DeadlineExceededError
-from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_triton.server import TritonServer
 from tests.conftest import RECORDS
 
 pytestmark = [pytest.mark.triton, pytest.mark.slow]

@@ -4,19 +4,19 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from builder.dataset.store import TokenizedDataset
-from builder.dataset.tokenize import tokenize
-from builder.export.repository import export_repository
-from builder.predict import predict
-from builder.predict.parts import embedding_column
-from builder.quantization import Int8Quantizer
-from builder.runs import load_run
-from builder.synth import generate
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.dataset.tokenize import tokenize
+from pragmatiq_builder.export.int8_cost import Int8Quantizer
+from pragmatiq_builder.export.repository import export_repository
+from pragmatiq_builder.predict import predict
+from pragmatiq_builder.predict.parts import embedding_column
+from pragmatiq_builder.runs import load_run
+from pragmatiq_builder.synth import generate
 from pragmatiq_client import InvalidRecordError, ScoringClient
-from pragmatiq_triton.embedded import TritonServer
 from pragmatiq_triton.errors import RecordError
 from pragmatiq_triton.in_process import InProcessModels
 from pragmatiq_triton.manifest import read_manifest
+from pragmatiq_triton.server import TritonServer
 from tests.conftest import RECORDS, UPSTREAM
 from tests.model_repository.conftest import ADAPTED
 

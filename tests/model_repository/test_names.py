@@ -9,9 +9,9 @@ import tritonclient.http
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import TYPE_STRING, ModelConfig
 
-from builder.export.repository import export_repository
+from pragmatiq_builder.export.repository import export_repository
 from pragmatiq_client import ScoringClient
-from pragmatiq_triton.embedded import ScoringServer
+from pragmatiq_triton.server import ScoringServer
 from tests.builder.export.heads_case import linear_head, probe, run_with
 from tests.conftest import RECORDS
 

@@ -8,10 +8,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from builder.export.manifest import FILE, file_hashes, read_manifest, write_manifest
-from builder.export.repository import export_repository
+from pragmatiq_builder.export.manifest import FILE, file_hashes, read_manifest, write_manifest
+from pragmatiq_builder.export.repository import export_repository
 from pragmatiq_client import ScoringClient, ScoringError
-from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_triton.server import TritonServer
 from tests.builder.export.heads_case import hybrid_head, probe, run_with
 from tests.conftest import RECORDS
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pragmatiq_triton.embedded import TritonServer
 from pragmatiq_triton.errors import ServerError
+from pragmatiq_triton.server import TritonServer
 
 pytestmark = pytest.mark.triton
 

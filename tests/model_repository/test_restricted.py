@@ -8,10 +8,10 @@ import tritonclient.grpc
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
-from builder.export.repository import export_repository
+from pragmatiq_builder.export.repository import export_repository
 from pragmatiq_client import AsyncScoringClient, ScoringClient
 from pragmatiq_triton.container.settings import Settings
-from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_triton.server import TritonServer
 from tests.builder.export.heads_case import linear_head, probe, run_with
 from tests.conftest import RECORDS
 

@@ -6,21 +6,21 @@ import msgspec
 import numpy as np
 import pytest
 
-from builder.dataset.store import TokenizedDataset
-from builder.dataset.tokenize import tokenize
-from builder.export.repository import export_repository
-from builder.finetune.encoding import encode_rows
-from builder.finetune.finetune import finetune
-from builder.finetune.fitting import score
-from builder.finetune.labels import read_labels
-from builder.finetune.settings import FinetuneSettings
-from builder.progress import Silent
-from builder.records import read_records
-from builder.runs import load_run
-from builder.synth import generate
-from builder.training import load_settings, pretrain
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.dataset.tokenize import tokenize
+from pragmatiq_builder.export.repository import export_repository
+from pragmatiq_builder.finetune.encoding import encode_rows
+from pragmatiq_builder.finetune.finetune import finetune
+from pragmatiq_builder.finetune.fitting import score
+from pragmatiq_builder.finetune.labels import read_labels
+from pragmatiq_builder.finetune.settings import FinetuneSettings
+from pragmatiq_builder.progress import Silent
+from pragmatiq_builder.raw.records import read_records
+from pragmatiq_builder.runs import load_run
+from pragmatiq_builder.synth import generate
+from pragmatiq_builder.training import load_settings, pretrain
 from pragmatiq_client import ScoringClient
-from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_triton.server import TritonServer
 from pragmatiq_triton.tokenizer import TokenizerConfig
 
 BIRMINGHAM = Path(__file__).parents[1] / "data" / "birmingham"

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from builder.export.repository import export_repository
-from builder.runs import load_run
-from builder.warm import warm
+from pragmatiq_builder.export.repository import export_repository
+from pragmatiq_builder.export.warm import warm
+from pragmatiq_builder.runs import load_run
 from pragmatiq_client import ScoringClient
-from pragmatiq_triton.embedded import TritonServer
-from pragmatiq_triton.fingerprints import KEY_FILE
+from pragmatiq_triton.cache.fingerprints import KEY_FILE
+from pragmatiq_triton.server import TritonServer
 from pragmatiq_triton.serving.metrics import PERIOD_SECONDS
 from tests.conftest import RECORDS, UPSTREAM
 

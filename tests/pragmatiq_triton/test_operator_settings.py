@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from builder.export.configs import template_folder
+from pragmatiq_builder.export.configs import template_folder
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.model_config import config_facts
 from pragmatiq_triton.operator_settings import changed, lines, read_model_settings, read_settings_file, unread_variables

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pragmatiq_triton.embedded import TritonServer
 from pragmatiq_triton.probe import State, Verdict, probe
+from pragmatiq_triton.server import TritonServer
 
 PENDING = """# TYPE nv_inference_pending_request_count gauge
 nv_inference_pending_request_count{model="scoring",version="1"} 2

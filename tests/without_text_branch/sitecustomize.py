@@ -9,7 +9,7 @@ ABSENT = (
     "pragmatiq_triton.text_encoders.table",
     "pragmatiq_triton.text_encoders.upstream_hash",
     "pragmatiq_triton.serving.embedding",
-    "builder.export.text_table",
+    "pragmatiq_builder.export.text_table",
 )
 
 

@@ -7,8 +7,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.serving.peak import encoder_flop, matmul_peak, record_gflop
-from builder.network import NetworkConfig
-from builder.network.layers import Encoder
+from pragmatiq_builder.network import NetworkConfig
+from pragmatiq_builder.network.layers import Encoder
 from pragmatiq_triton.batch import UserFeatures
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.cli import main
+from pragmatiq_builder.cli import main
 
 ROOT = Path(__file__).parents[3]
 

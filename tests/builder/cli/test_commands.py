@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tritonclient.http as http
 
-from pragmatiq_triton.embedded import TritonServer
+from pragmatiq_triton.server import TritonServer
 from pragmatiq_triton.tensors import pack_texts
 from pragmatiq_triton.text_encoders import TextEncoderSpec, create_text_encoder
 from tests.conftest import RECORDS, UPSTREAM
@@ -95,7 +95,7 @@ def test_an_unknown_setting_names_the_choices(pragmatiq, data, tmp_path):
 def test_a_package_that_is_missing_is_named_with_its_extra(data, tmp_path):
     script = (
         "import sys; sys.modules['pyarrow'] = None\n"
-        "from builder.cli import main\n"
+        "from pragmatiq_builder.cli import main\n"
         f"sys.argv = ['pragmatiq', 'validate', {str(data)!r}]; main()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

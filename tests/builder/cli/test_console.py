@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from builder.cli import console
-from builder.cli.console import RichProgress, show, stderr
+from pragmatiq_builder.cli import console
+from pragmatiq_builder.cli.console import RichProgress, show, stderr
 
 WAITING = """
 import signal, sys, time
-from builder.cli.console import errors_as_exit_codes
+from pragmatiq_builder.cli.console import errors_as_exit_codes
 with errors_as_exit_codes():
     try:
         print("ready", flush=True)
@@ -119,7 +119,7 @@ def test_a_hangup_that_nohup_ignores_stays_ignored():
 def test_a_second_signal_while_the_interpreter_ends_leaves_the_exit_code(number, code):
     program = f"""
 import atexit, os
-from builder.cli.console import errors_as_exit_codes
+from pragmatiq_builder.cli.console import errors_as_exit_codes
 atexit.register(os.kill, os.getpid(), {int(number)})
 with errors_as_exit_codes():
     os.kill(os.getpid(), {int(number)})

@@ -14,12 +14,12 @@ SLOW = """
 import builtins, sys, time
 real = builtins.__import__
 def slow(name, *rest, **more):
-    if name.startswith("builder.cli.app"):
+    if name.startswith("pragmatiq_builder.cli.app"):
         print("loading", flush=True)
         time.sleep(20)
     return real(name, *rest, **more)
 builtins.__import__ = slow
-from builder.cli import main
+from pragmatiq_builder.cli import main
 main()
 """
 
@@ -42,4 +42,4 @@ def test_wherever_it_is_it_ends_with_130_and_no_traceback_of_ours(seconds, tmp_p
         run.send_signal(signal.SIGINT)
         _, err = run.communicate(timeout=60)
     assert run.returncode in (130, -signal.SIGINT), err
-    assert "builder/cli" not in err, err
+    assert "builder/pragmatiq_builder/cli" not in err, err

@@ -7,8 +7,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from builder.cli.app import app
-from builder.cli.examples import EXAMPLES
+from pragmatiq_builder.cli.app import app
+from pragmatiq_builder.cli.examples import EXAMPLES
 
 ROOT = typer.main.get_command(app)
 

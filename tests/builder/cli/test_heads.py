@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from builder.cli.heads import Method
-from builder.finetune import encoding, fitting
-from builder.heads.head import Method as HeadMethod
+from pragmatiq_builder.cli.heads import Method
+from pragmatiq_builder.finetune import encoding, fitting
+from pragmatiq_builder.heads.head import Method as HeadMethod
 from tests.builder.finetune.customers import exported_once, make_bank
 
 SETTINGS = {

@@ -23,11 +23,11 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 
-from builder.cli.app import app, main
-from builder.dataset.tokenize import tokenize
-from builder.export.repository import export_repository
-from builder.records import write_records
-from builder.synth import generate
+from pragmatiq_builder.cli.app import app, main
+from pragmatiq_builder.dataset.tokenize import tokenize
+from pragmatiq_builder.export.repository import export_repository
+from pragmatiq_builder.raw.records import write_records
+from pragmatiq_builder.synth import generate
 from tests.builder.export.heads_case import linear_head, run_with
 from tests.builder.raw.layouts import base, put, write_tables
 from tests.conftest import UPSTREAM

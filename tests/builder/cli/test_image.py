@@ -28,7 +28,7 @@ def test_the_result_is_an_object_or_a_table(pragmatiq, stand_in, checkout, tmp_p
 def test_the_project_s_own_checkout_is_the_default(pragmatiq, stand_in, tmp_path):
     pragmatiq("image", "--base", "gpu", "--triton-tag", "26.10-py3", cwd=tmp_path)
     (build,) = stand_in.builds
-    assert "builder/cli/app.py" in build.members
+    assert "builder/pragmatiq_builder/cli/app.py" in build.members
     assert build.build_args["TRITON_TAG"] == "26.10-py3"
 
 
@@ -62,7 +62,7 @@ def test_errors_are_one_line_and_an_exit_code(pragmatiq, monkeypatch, tmp_path, 
 def test_the_sdk_that_is_missing_is_named_with_its_extra():
     script = (
         "import sys; sys.modules['docker'] = None\n"
-        "from builder.cli import main\n"
+        "from pragmatiq_builder.cli import main\n"
         "sys.argv = ['pragmatiq', 'image']; main()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)

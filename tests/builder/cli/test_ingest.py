@@ -14,7 +14,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from builder.cli.app import app
+from pragmatiq_builder.cli.app import app
 
 ROWS = "customer,at,amount\n" + "".join(f"c{at % 7},2025-01-{at % 27 + 1:02} 10:00:00,{at}.5\n" for at in range(200))
 
@@ -66,7 +66,7 @@ def test_a_signal_within_a_query_is_one_line_and_leaves_nothing(tmp_path, sent, 
     endless = "SELECT 'c' || i AS customer, '2025-01-01' AS at, i AS amount FROM range(100000000000) t(i)"
     event = {"query": endless, "source": "card", "user": "customer", "time": "at", "fields": ["amount"]}
     (tmp_path / "ingest.yaml").write_text(json.dumps({"events": [event]}), encoding="utf-8")
-    command = [sys.executable, "-m", "builder.cli", "ingest", "ingest.yaml", "--out", "raw"]
+    command = [sys.executable, "-m", "pragmatiq_builder.cli", "ingest", "ingest.yaml", "--out", "raw"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
@@ -86,7 +86,9 @@ def test_questions_are_asked_in_a_terminal_and_what_depends_on_an_answer_is_gues
     process, terminal = pty.fork()
     if process == 0:
         os.chdir(tmp_path)
-        os.execv(sys.executable, [sys.executable, "-m", "builder.cli", "ingest", "init", "cards.csv", "--ask"])
+        os.execv(
+            sys.executable, [sys.executable, "-m", "pragmatiq_builder.cli", "ingest", "init", "cards.csv", "--ask"]
+        )
     shown = ""
     try:
         for question, answer in (

@@ -5,8 +5,8 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from builder.export.repository import export_repository
-from builder.runs import load_run
+from pragmatiq_builder.export.repository import export_repository
+from pragmatiq_builder.runs import load_run
 from tests.builder.export.heads_case import probe, run_with
 from tests.conftest import RECORDS
 

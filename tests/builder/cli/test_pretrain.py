@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from builder.runs import load_run, load_trainer
+from pragmatiq_builder.runs import load_run, load_trainer
 
-COMMAND = (sys.executable, "-m", "builder.cli", "pretrain")
+COMMAND = (sys.executable, "-m", "pragmatiq_builder.cli", "pretrain")
 
 
 @pytest.fixture(scope="module")

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from builder import score_input
-from builder.cli.scoring import Protocol, score
-from builder.score import FAILURES_IN_A_ROW, LineAnswer
-from builder.score_input import read_lines
-from builder.score_output import ResultFiles
+from pragmatiq_builder import score_input
+from pragmatiq_builder.cli.scoring import Protocol, score
+from pragmatiq_builder.score import FAILURES_IN_A_ROW, LineAnswer
+from pragmatiq_builder.score_input import read_lines
+from pragmatiq_builder.score_output import ResultFiles
 from pragmatiq_client import InvalidRecordError
-from pragmatiq_triton.embedded import TritonServer
-from pragmatiq_triton.embedded.ports import reserve_ports
 from pragmatiq_triton.errors import ConfigError, DataError, PragmatiqError
+from pragmatiq_triton.server import TritonServer
+from pragmatiq_triton.server.ports import reserve_ports
 from tests.clients.small import write_small_repository
 
 COMMAND = [str(Path(sys.executable).parent / "pragmatiq"), "score"]

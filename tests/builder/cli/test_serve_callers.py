@@ -10,8 +10,8 @@ import pytest
 
 from pragmatiq_client import TLS, ProtocolError, ScoringClient
 from tests.conftest import RECORDS
-from tests.pragmatiq_triton.embedded.test_ends import serving
 from tests.pragmatiq_triton.gateway.authority import Authority
+from tests.pragmatiq_triton.server.test_ends import serving
 
 SKIP = ("--skip-verification",)
 

@@ -10,7 +10,7 @@ import pytest
 from bench.serving.processes import commands
 from pragmatiq_client import InvalidRecordError, ScoringClient
 from tests.conftest import RECORDS
-from tests.pragmatiq_triton.embedded.test_ends import serving
+from tests.pragmatiq_triton.server.test_ends import serving
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from builder.evaluation import Split, evaluate_scores
-from builder.evaluation.files import rows_of
-from builder.evaluation.rows import write_rows
-from builder.heads.saved import EVALUATION_FILE
+from pragmatiq_builder.heads.saved import EVALUATION_FILE
+from pragmatiq_builder.metrics import Split, evaluate_scores
+from pragmatiq_builder.metrics.files import rows_of
+from pragmatiq_builder.metrics.rows import write_rows
 from tests.builder.export.heads_case import probe, run_with
 
 DAY = 86_400_000_000

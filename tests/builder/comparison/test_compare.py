@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builder.comparison import compare, facts_of, runs_in, write_page
-from builder.comparison.rows import read_rows
-from builder.evaluation import bootstrap
+from pragmatiq_builder.comparison import compare, facts_of, runs_in, write_page
+from pragmatiq_builder.comparison.rows import read_rows
+from pragmatiq_builder.metrics import bootstrap
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
 from tests.builder.comparison.conftest import evaluate_made_up
 

@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from builder.dataset.store import TokenizedDataset
-from builder.dataset.tokenize import tokenize
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.dataset.tokenize import tokenize
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.tokenizer import TokenizerConfig
 

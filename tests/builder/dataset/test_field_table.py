@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from builder import raw
-from builder.dataset import field_table
-from builder.dataset.field_table import Field, FieldTable, percent
-from builder.dataset.tokenize import tokenize
+from pragmatiq_builder import raw
+from pragmatiq_builder.dataset import field_table
+from pragmatiq_builder.dataset.field_table import Field, FieldTable, percent
+from pragmatiq_builder.dataset.tokenize import tokenize
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.tokenizer import TokenizerConfig
 
@@ -80,7 +80,7 @@ def test_a_text_cut_in_the_middle_is_counted(raw_folder, tmp_path):
 
 
 def test_few_fields_are_listed_and_the_rest_counted(data, tmp_path, monkeypatch):
-    monkeypatch.setattr("builder.dataset.field_warnings.MOST_FIELDS", 3)
+    monkeypatch.setattr("pragmatiq_builder.dataset.field_warnings.MOST_FIELDS", 3)
     rows, table = table_of(data, tmp_path / "tok")
     assert ({name for _, name in rows}, table.left_out) == ({"amount", "shop", "gone"}, 4)
 
@@ -93,7 +93,7 @@ def test_examples_are_short_printable_and_on_one_line(raw_folder, tmp_path):
 
 
 def test_distinct_values_are_counted_up_to_a_bound(raw_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("builder.dataset.field_counts.MOST_DISTINCT", 10)
+    monkeypatch.setattr("pragmatiq_builder.dataset.field_counts.MOST_DISTINCT", 10)
     rows, _ = table_of(raw_folder([("u", NOW + ts, "card", {"n": str(ts)}) for ts in range(50)]), tmp_path / "tok")
     assert (rows["events", "n"].distinct, rows["events", "n"].distinct_at_least) == (10, True)
 

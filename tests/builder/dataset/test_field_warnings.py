@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builder.dataset.field_table import FieldTable
-from builder.dataset.store import TokenizedDataset
-from builder.dataset.tokenize import tokenize
-from builder.records import read_records
+from pragmatiq_builder.dataset.field_table import FieldTable
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.dataset.tokenize import tokenize
+from pragmatiq_builder.raw.records import read_records
 from pragmatiq_triton.records import decode_record
 from pragmatiq_triton.tokenizer import Tokenizer, TokenizerConfig
 from tests.conftest import UPSTREAM

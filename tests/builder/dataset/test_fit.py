@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from builder.dataset.fit import fit
+from pragmatiq_builder.dataset.fit import fit
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.tokenizer import TokenizerConfig, Vocabulary
 from pragmatiq_triton.tokenizer.vocabulary import UNK, parse_numbers

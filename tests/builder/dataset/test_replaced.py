@@ -5,10 +5,10 @@ import os
 import numpy as np
 import pytest
 
-from builder.dataset import texts
-from builder.dataset import tokenize as module
-from builder.dataset.store import TokenizedDataset
-from builder.dataset.tokenize import tokenize
+from pragmatiq_builder.dataset import texts
+from pragmatiq_builder.dataset import tokenize as module
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.dataset.tokenize import tokenize
 from pragmatiq_triton.errors import ArtifactError, DataError, OutputError
 from pragmatiq_triton.text_encoders import create_text_encoder
 from pragmatiq_triton.tokenizer import TokenizerConfig

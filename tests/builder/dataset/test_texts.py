@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from builder.dataset.texts import CHUNK_TEXTS, TextStore
+from pragmatiq_builder.dataset.texts import CHUNK_TEXTS, TextStore
 from pragmatiq_triton.errors import ArtifactError, NotFiniteError
 from pragmatiq_triton.text_encoders import TextEncoderSpec, create_text_encoder
 

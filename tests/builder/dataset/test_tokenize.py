@@ -7,14 +7,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from builder import raw
-from builder.dataset.store import TokenizedDataset
-from builder.dataset.tokenize import tokenize
-from builder.records import read_records
-from builder.validation import validate
+from pragmatiq_builder import raw
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.dataset.tokenize import tokenize
+from pragmatiq_builder.raw.records import read_records
+from pragmatiq_builder.raw.validation import validate
 from pragmatiq_triton.batch import Token
+from pragmatiq_triton.cache.fingerprints import Fingerprints
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError, RecordError
-from pragmatiq_triton.fingerprints import Fingerprints
 from pragmatiq_triton.records import RecordLimits, decode_record
 from pragmatiq_triton.time_range import PLAUSIBLE
 from pragmatiq_triton.tokenizer import Tokenizer, TokenizerConfig, Vocabulary, assemble

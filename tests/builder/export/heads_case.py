@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from builder.heads import Head, Platt, Stacked, save_head
-from builder.heads.lora import Adapters, add_adapters, save_adapters
-from builder.heads.saved import SavedHead
-from builder.runs import Run, load_run, weights_hash
+from pragmatiq_builder.heads import Head, Platt, Stacked, save_head
+from pragmatiq_builder.heads.lora import Adapters, add_adapters, save_adapters
+from pragmatiq_builder.heads.saved import SavedHead
+from pragmatiq_builder.runs import Run, load_run, weights_hash
 from pragmatiq_triton.tokenizer.features import RECENCY, HistoryFeatures
 from tests.builder.heads.cases import random_linear, random_trees
 from tests.conftest import UPSTREAM

@@ -7,9 +7,9 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import TYPE_STRING
 
-from builder.export.configs import Templates, template_folder
-from builder.export.layout import scoring_models, tokenizer_of
-from builder.heads.saved import SavedHead
+from pragmatiq_builder.export.configs import Templates, template_folder
+from pragmatiq_builder.export.layout import scoring_models, tokenizer_of
+from pragmatiq_builder.heads.saved import SavedHead
 from tests.builder.export.heads_case import all_features, hybrid_head, linear_head, lora, probe
 
 COMBINATIONS = ["no heads", "probe", "probe, recency", "hybrid", "lora alone", "lora beside others", "two loras"]

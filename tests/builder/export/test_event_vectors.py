@@ -8,9 +8,9 @@ import torch
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from builder.export.event_vectors import event_vectors_hash
-from builder.export.repository import export_repository
-from builder.runs import load_run
+from pragmatiq_builder.export.event_vectors import event_vectors_hash
+from pragmatiq_builder.export.repository import export_repository
+from pragmatiq_builder.runs import load_run
 from tests.builder.export.heads_case import lora, probe, run_with
 from tests.conftest import UPSTREAM
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.export.layout import require_fitted_to, scoring_models, tokenizer_of
-from builder.heads.saved import SavedHead
+from pragmatiq_builder.export.layout import require_fitted_to, scoring_models, tokenizer_of
+from pragmatiq_builder.heads.saved import SavedHead
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.tokenizer.features import HistoryFeatures
 from tests.builder.export.heads_case import hybrid_head, linear_head, lora, probe

@@ -3,7 +3,7 @@ import shutil
 import msgspec
 import pytest
 
-from builder.export.manifest import FORMAT, altered_files, read_manifest
+from pragmatiq_builder.export.manifest import FORMAT, altered_files, read_manifest
 from pragmatiq_triton.errors import ArtifactError
 
 

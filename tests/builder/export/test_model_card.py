@@ -4,12 +4,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from builder.dataset.field_table import Field, FieldTable
-from builder.evaluation import Split, evaluate_scores
-from builder.evaluation.wording import compared, in_words
-from builder.export.manifest import FORMAT, Change, Cosine, HeadEntry, Manifest, Quantization, TaskCost
-from builder.export.model_card import write_model_card
-from builder.heads.saved import saved_heads
+from pragmatiq_builder.dataset.field_table import Field, FieldTable
+from pragmatiq_builder.export.manifest import FORMAT, Change, Cosine, HeadEntry, Manifest, Quantization, TaskCost
+from pragmatiq_builder.export.model_card import write_model_card
+from pragmatiq_builder.heads.saved import saved_heads
+from pragmatiq_builder.metrics import Split, evaluate_scores
+from pragmatiq_builder.metrics.wording import compared, in_words
 from pragmatiq_triton.errors import ArtifactError
 from tests.builder.export.heads_case import lora, probe, run_with
 

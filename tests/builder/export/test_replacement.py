@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from builder.export import repository as repositories
-from builder.export.manifest import altered_files, read_manifest
-from builder.export.repository import export_repository
-from builder.runs import load_run
+from pragmatiq_builder.export import repository as repositories
+from pragmatiq_builder.export.manifest import altered_files, read_manifest
+from pragmatiq_builder.export.repository import export_repository
+from pragmatiq_builder.runs import load_run
 from pragmatiq_triton.errors import ArtifactError, ConfigError, OutputError
 from tests.builder.counting import Counting
 from tests.builder.export.heads_case import probe, run_with
@@ -154,7 +154,8 @@ def test_a_disk_that_fills_up_is_one_line_and_the_old_one_stays(bpe, tmp_path, m
 
 @pytest.mark.slow
 def test_a_kill_at_any_moment_of_an_export_leaves_a_whole_repository_and_the_next_one_works(tmp_path):
-    out, command = tmp_path / "repository", [sys.executable, "-m", "builder.cli", "export", UPSTREAM / "bpe" / "run"]
+    out = tmp_path / "repository"
+    command = [sys.executable, "-m", "pragmatiq_builder.cli", "export", UPSTREAM / "bpe" / "run"]
     started = time.monotonic()
     subprocess.run([*command, "--out", out], check=True, capture_output=True)
     seconds = time.monotonic() - started
@@ -174,7 +175,7 @@ def test_a_kill_at_any_moment_of_an_export_leaves_a_whole_repository_and_the_nex
 def test_a_signal_in_an_export_leaves_the_old_one_and_nothing_else(bpe, tmp_path, number, code):
     out = tmp_path / "repository"
     export_repository(bpe, out)
-    command = [sys.executable, "-m", "builder.cli", "export", UPSTREAM / "bpe" / "run", "--out", out]
+    command = [sys.executable, "-m", "pragmatiq_builder.cli", "export", UPSTREAM / "bpe" / "run", "--out", out]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

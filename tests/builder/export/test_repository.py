@@ -7,13 +7,13 @@ import torch
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from builder.export import repository as repositories
-from builder.export.configs import template_folder
-from builder.export.manifest import altered_files, read_manifest
-from builder.export.repository import export_repository
-from builder.heads.lora import merged
-from builder.network import to_tensors
-from builder.runs import load_run
+from pragmatiq_builder.export import repository as repositories
+from pragmatiq_builder.export.configs import template_folder
+from pragmatiq_builder.export.manifest import altered_files, read_manifest
+from pragmatiq_builder.export.repository import export_repository
+from pragmatiq_builder.heads.lora import merged
+from pragmatiq_builder.network import to_tensors
+from pragmatiq_builder.runs import load_run
 from pragmatiq_triton.batch import collate
 from pragmatiq_triton.errors import ArtifactError, NotFiniteError
 from pragmatiq_triton.records import decode_record

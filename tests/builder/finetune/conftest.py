@@ -1,6 +1,6 @@
 import pytest
 
-from builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.dataset.store import TokenizedDataset
 from tests.builder.finetune.customers import CONFIGS, N_EVENTS, N_USERS, Event, history, make_data
 
 

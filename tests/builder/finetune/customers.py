@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from builder.dataset.store import TokenizedDataset
-from builder.dataset.tokenize import tokenize
-from builder.finetune.encoding import exported
-from builder.finetune.labels import Kind, LabelledRows
-from builder.network import MaskedValueHead, NetworkConfig, PragmaNetwork, to_tensors
-from builder.runs import ModelInfo, Run, create_run, load_run, save_checkpoint, weights_hash
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.dataset.tokenize import tokenize
+from pragmatiq_builder.finetune.encoding import exported
+from pragmatiq_builder.finetune.labels import Kind, LabelledRows
+from pragmatiq_builder.network import MaskedValueHead, NetworkConfig, PragmaNetwork, to_tensors
+from pragmatiq_builder.runs import ModelInfo, Run, create_run, load_run, save_checkpoint, weights_hash
 from pragmatiq_triton.batch import Token
 from pragmatiq_triton.scorer import Scorer
 from pragmatiq_triton.tokenizer import EncodedRecord, TokenizerConfig, assemble
@@ -194,7 +194,7 @@ _scorers: dict[str, Scorer] = {}
 
 @contextmanager
 def exported_once(network: PragmaNetwork) -> Iterator[Scorer]:
-    """:func:`builder.finetune.encoding.exported`, which takes seconds, but of each network once per test run."""
+    """:func:`pragmatiq_builder.finetune.encoding.exported`, which takes seconds, once for each network."""
     key = weights_hash(network)
     if key not in _scorers:
         with exported(network) as scorer:

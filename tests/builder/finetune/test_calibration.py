@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from builder.finetune import calibration
-from builder.finetune.calibration import fit_calibrator
-from builder.finetune.classifiers import Array
-from builder.heads import Calibrator, Head, HeadScorer, Isotonic, Linear, Platt, heads_graph
+from pragmatiq_builder.finetune import calibration
+from pragmatiq_builder.finetune.calibration import fit_calibrator
+from pragmatiq_builder.finetune.classifiers import Array
+from pragmatiq_builder.heads import Calibrator, Head, HeadScorer, Isotonic, Linear, Platt, heads_graph
 from pragmatiq_triton.errors import DataError
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from builder.finetune import classifiers
-from builder.finetune.classifiers import (
+from pragmatiq_builder.finetune import classifiers
+from pragmatiq_builder.finetune.classifiers import (
     Array,
     ClassifierKind,
     choose_classifier,
@@ -17,7 +17,7 @@ from builder.finetune.classifiers import (
     fit_classifier,
     round_down,
 )
-from builder.heads import Classifier, Head, HeadScorer, Linear, Platt, Trees, heads_graph
+from pragmatiq_builder.heads import Classifier, Head, HeadScorer, Linear, Platt, Trees, heads_graph
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
 

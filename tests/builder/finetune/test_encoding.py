@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from builder.dataset.store import TokenizedDataset
-from builder.finetune import encoding
-from builder.finetune.encoding import check_same_tokenizer, encode_rows
-from builder.network import PragmaNetwork
-from builder.progress import Silent
-from builder.runs import load_run
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.finetune import encoding
+from pragmatiq_builder.finetune.encoding import check_same_tokenizer, encode_rows
+from pragmatiq_builder.network import PragmaNetwork
+from pragmatiq_builder.progress import Silent
+from pragmatiq_builder.runs import load_run
 from pragmatiq_triton.errors import ArtifactError
 from tests.builder.finetune.customers import (
     CONFIGS,

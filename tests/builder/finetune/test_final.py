@@ -11,23 +11,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builder.evaluate import evaluate
-from builder.evaluation import Evaluation
-from builder.evaluation.files import rows_of
-from builder.finetune import encoding, fitting
-from builder.finetune import final as module
-from builder.finetune.calibration import fit_calibrator
-from builder.finetune.encoding import users_of
-from builder.finetune.final import finetune_final
-from builder.finetune.finetune import finetune, head_folder
-from builder.finetune.fitting import score
-from builder.finetune.inputs import HeadInputs, LabelledInputs, feature_names_of_rows
-from builder.finetune.labels import read_labels
-from builder.finetune.settings import FinetuneSettings, finetune_settings
-from builder.finetune.splits import SplitSettings, folds
-from builder.heads import load_head
-from builder.heads.saved import EVALUATION_FILE
-from builder.info import describe
+from pragmatiq_builder.finetune import encoding, fitting
+from pragmatiq_builder.finetune import final as module
+from pragmatiq_builder.finetune.calibration import fit_calibrator
+from pragmatiq_builder.finetune.encoding import users_of
+from pragmatiq_builder.finetune.evaluate import evaluate
+from pragmatiq_builder.finetune.final import finetune_final
+from pragmatiq_builder.finetune.finetune import finetune, head_folder
+from pragmatiq_builder.finetune.fitting import score
+from pragmatiq_builder.finetune.inputs import HeadInputs, LabelledInputs, feature_names_of_rows
+from pragmatiq_builder.finetune.labels import read_labels
+from pragmatiq_builder.finetune.settings import FinetuneSettings, finetune_settings
+from pragmatiq_builder.finetune.splits import SplitSettings, folds
+from pragmatiq_builder.heads import load_head
+from pragmatiq_builder.heads.saved import EVALUATION_FILE
+from pragmatiq_builder.info import describe
+from pragmatiq_builder.metrics import Evaluation
+from pragmatiq_builder.metrics.files import rows_of
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError
 from tests.builder.counting import Counting
 from tests.builder.finetune.customers import Bank, exported_once, make_bank

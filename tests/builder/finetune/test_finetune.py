@@ -13,18 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builder.finetune import encoding
-from builder.finetune import finetune as module
-from builder.finetune.encoding import users_of
-from builder.finetune.finetune import INPUTS_FILE, finetune, head_folder
-from builder.finetune.labels import LabelledRows, read_labels
-from builder.finetune.lora import LoraSettings
-from builder.finetune.settings import FinetuneSettings
-from builder.finetune.splits import SplitSettings, split_at, split_rows
-from builder.heads import Head, load_head
-from builder.heads.lora import load_adapters, merged
-from builder.heads.saved import saved_heads
-from builder.runs import weights_hash
+from pragmatiq_builder.finetune import encoding
+from pragmatiq_builder.finetune import finetune as module
+from pragmatiq_builder.finetune.encoding import users_of
+from pragmatiq_builder.finetune.finetune import INPUTS_FILE, finetune, head_folder
+from pragmatiq_builder.finetune.labels import LabelledRows, read_labels
+from pragmatiq_builder.finetune.lora import LoraSettings
+from pragmatiq_builder.finetune.settings import FinetuneSettings
+from pragmatiq_builder.finetune.splits import SplitSettings, split_at, split_rows
+from pragmatiq_builder.heads import Head, load_head
+from pragmatiq_builder.heads.lora import load_adapters, merged
+from pragmatiq_builder.heads.saved import saved_heads
+from pragmatiq_builder.runs import weights_hash
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError, OutputError
 from tests.builder.counting import Counting
 from tests.builder.finetune.customers import (

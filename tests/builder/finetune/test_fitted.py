@@ -5,12 +5,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from builder.dataset.store import TokenizedDataset
-from builder.finetune.encoding import users_of
-from builder.finetune.fitted import labels_for, settings_of, split_of
-from builder.finetune.settings import FinetuneSettings
-from builder.finetune.splits import SplitSettings, split_rows
-from builder.heads.saved import SavedHead
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.finetune.encoding import users_of
+from pragmatiq_builder.finetune.fitted import labels_for, settings_of, split_of
+from pragmatiq_builder.finetune.settings import FinetuneSettings
+from pragmatiq_builder.finetune.splits import SplitSettings, split_rows
+from pragmatiq_builder.heads.saved import SavedHead
 from pragmatiq_triton.errors import ArtifactError, DataError
 from tests.builder.export.heads_case import linear_head
 from tests.builder.finetune.customers import make_rows, write_labels

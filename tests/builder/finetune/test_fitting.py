@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from builder.finetune.fitting import (
+from pragmatiq_builder.finetune.fitting import (
     BASELINES,
     baseline_inputs,
     calibrated,
@@ -13,9 +13,9 @@ from builder.finetune.fitting import (
     linear_head,
     score,
 )
-from builder.finetune.inputs import HeadInputs, LabelledInputs
-from builder.finetune.labels import Kind
-from builder.heads import Head, Linear, Stacked, Trees
+from pragmatiq_builder.finetune.inputs import HeadInputs, LabelledInputs
+from pragmatiq_builder.finetune.labels import Kind
+from pragmatiq_builder.heads import Head, Linear, Stacked, Trees
 from pragmatiq_triton.errors import DataError
 
 NAMES = ["events", "recency", "amount.all.max"]

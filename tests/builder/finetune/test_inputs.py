@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.dataset.store import TokenizedDataset
-from builder.dataset.tokenize import tokenize
-from builder.finetune.inputs import ROWS_PER_CALL, CountedKeys, HeadInputs, head_inputs, row_features
-from builder.finetune.labels import Kind, LabelledRows
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.dataset.tokenize import tokenize
+from pragmatiq_builder.finetune.inputs import ROWS_PER_CALL, CountedKeys, HeadInputs, head_inputs, row_features
+from pragmatiq_builder.finetune.labels import Kind, LabelledRows
 from pragmatiq_triton.batch import Float32, collate
 from pragmatiq_triton.records import Record, decode_record
 from pragmatiq_triton.scorer import Scorer

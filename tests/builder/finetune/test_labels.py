@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.finetune.labels import LabelledRows, read_labels
-from builder.raw.ids import UInt64, hashed_ids
+from pragmatiq_builder.finetune.labels import LabelledRows, read_labels
+from pragmatiq_builder.raw.ids import UInt64, hashed_ids
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import DataError
 from pragmatiq_triton.time_range import PLAUSIBLE, TimeRange

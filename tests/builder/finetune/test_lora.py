@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from builder.dataset.store import TokenizedDataset
-from builder.finetune.labels import Kind, LabelledRows
-from builder.finetune.lora import LEAST_SCALE, LoraFit, LoraSettings, fit_lora
-from builder.heads.lora import merged
-from builder.network import PragmaNetwork
-from builder.training.data import split_users
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.finetune.labels import Kind, LabelledRows
+from pragmatiq_builder.finetune.lora import LEAST_SCALE, LoraFit, LoraSettings, fit_lora
+from pragmatiq_builder.heads.lora import merged
+from pragmatiq_builder.network import PragmaNetwork
+from pragmatiq_builder.training.data import split_users
 from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.errors import DataError
 from tests.builder.finetune.customers import alone, make_network, make_rows

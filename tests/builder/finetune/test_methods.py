@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from builder.finetune import encoding
-from builder.finetune.labels import read_labels
-from builder.finetune.methods import fit_task
-from builder.finetune.settings import FinetuneSettings
-from builder.heads import Linear, Stacked
-from builder.progress import Silent
+from pragmatiq_builder.finetune import encoding
+from pragmatiq_builder.finetune.labels import read_labels
+from pragmatiq_builder.finetune.methods import fit_task
+from pragmatiq_builder.finetune.settings import FinetuneSettings
+from pragmatiq_builder.heads import Linear, Stacked
+from pragmatiq_builder.progress import Silent
 from tests.builder.finetune.customers import Bank, exported_once, make_bank
 from tests.builder.finetune.test_finetune import LORA, PROBE
 

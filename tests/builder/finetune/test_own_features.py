@@ -10,19 +10,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builder.evaluate import evaluate
-from builder.export.repository import export_repository
-from builder.finetune import encoding
-from builder.finetune.finetune import finetune
-from builder.finetune.labels import LabelledRows, read_labels
-from builder.finetune.own_features import with_own_features
-from builder.finetune.settings import FinetuneSettings
-from builder.heads import Head
-from builder.predict import predict
-from builder.raw.ids import hashed_ids
-from builder.raw.own_features import read_feature_table
-from builder.records import read_records
-from builder.runs import load_run
+from pragmatiq_builder.export.repository import export_repository
+from pragmatiq_builder.finetune import encoding
+from pragmatiq_builder.finetune.evaluate import evaluate
+from pragmatiq_builder.finetune.finetune import finetune
+from pragmatiq_builder.finetune.labels import LabelledRows, read_labels
+from pragmatiq_builder.finetune.own_features import with_own_features
+from pragmatiq_builder.finetune.settings import FinetuneSettings
+from pragmatiq_builder.heads import Head
+from pragmatiq_builder.predict import predict
+from pragmatiq_builder.raw.ids import hashed_ids
+from pragmatiq_builder.raw.own_features import read_feature_table
+from pragmatiq_builder.raw.records import read_records
+from pragmatiq_builder.runs import load_run
 from pragmatiq_triton.errors import ConfigError, DataError
 from pragmatiq_triton.in_process import InProcessModels
 from pragmatiq_triton.time_range import PLAUSIBLE

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from builder.dataset.store import TokenizedDataset
-from builder.dataset.tokenize import tokenize
-from builder.finetune.labels import Kind, LabelledRows
-from builder.finetune.row_batches import RowBatches, row_states
-from builder.network import PragmaNetwork
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.dataset.tokenize import tokenize
+from pragmatiq_builder.finetune.labels import Kind, LabelledRows
+from pragmatiq_builder.finetune.row_batches import RowBatches, row_states
+from pragmatiq_builder.network import PragmaNetwork
 from pragmatiq_triton.batch import Token
 from tests.builder.finetune.customers import HOUR, N_USERS, Event, alone, cut, make_network, make_rows, write
 

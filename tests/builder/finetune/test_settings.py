@@ -1,9 +1,9 @@
 import msgspec
 import pytest
 
-from builder.finetune.lora import LoraSettings
-from builder.finetune.settings import FinetuneSettings
-from builder.finetune.splits import SplitSettings
+from pragmatiq_builder.finetune.lora import LoraSettings
+from pragmatiq_builder.finetune.settings import FinetuneSettings
+from pragmatiq_builder.finetune.splits import SplitSettings
 from pragmatiq_triton.errors import ConfigError
 
 

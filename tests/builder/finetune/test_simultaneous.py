@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builder.dataset.store import TokenizedDataset
-from builder.dataset.tokenize import tokenize
-from builder.finetune.inputs import head_inputs
-from builder.finetune.labels import read_labels
-from builder.finetune.row_batches import RowBatches
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.dataset.tokenize import tokenize
+from pragmatiq_builder.finetune.inputs import head_inputs
+from pragmatiq_builder.finetune.labels import read_labels
+from pragmatiq_builder.finetune.row_batches import RowBatches
 from pragmatiq_triton.tokenizer import TokenizerConfig
 from tests.builder.dataset.conftest import EVENTS
 from tests.builder.finetune.customers import START, exported_once, make_network

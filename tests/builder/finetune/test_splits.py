@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from builder.finetune.labels import LabelledRows
-from builder.finetune.splits import Split, SplitSettings, folds, held_out, sample, split_again, split_rows
+from pragmatiq_builder.finetune.labels import LabelledRows
+from pragmatiq_builder.finetune.splits import Split, SplitSettings, folds, held_out, sample, split_again, split_rows
 from pragmatiq_triton.batch import Int64
 from pragmatiq_triton.errors import ConfigError, DataError
 

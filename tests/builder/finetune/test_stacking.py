@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from builder.finetune.classifiers import fit_classifier
-from builder.finetune.stacking import fit_stacked
-from builder.heads import Head, HeadScorer, Platt, heads_graph
+from pragmatiq_builder.finetune.classifiers import fit_classifier
+from pragmatiq_builder.finetune.stacking import fit_stacked
+from pragmatiq_builder.heads import Head, HeadScorer, Platt, heads_graph
 from pragmatiq_triton.errors import DataError
 
 N, USERS = 600, 200

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from builder.heads import INPUTS, Calibrator, Classifier, Head, Isotonic, Linear, Platt, Stacked, Trees
+from pragmatiq_builder.heads import INPUTS, Calibrator, Classifier, Head, Isotonic, Linear, Platt, Stacked, Trees
 
 Array = npt.NDArray[Any]
 

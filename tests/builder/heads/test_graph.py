@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.heads import INPUTS, Calibrator, Head, HeadScorer, Isotonic, Linear, Platt, heads_graph
+from pragmatiq_builder.heads import INPUTS, Calibrator, Head, HeadScorer, Isotonic, Linear, Platt, heads_graph
 from pragmatiq_triton.errors import ArtifactError, ConfigError
 from tests.builder.heads.cases import (
     DIMS,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from builder.heads import Head, Isotonic, Linear, Platt, Trees, heads_graph, load_head, save_head
+from pragmatiq_builder.heads import Head, Isotonic, Linear, Platt, Trees, heads_graph, load_head, save_head
 from pragmatiq_triton.errors import ArtifactError, ConfigError
 from tests.builder.heads.cases import DIMS, FEATURES, random_head, random_linear, random_trees
 

@@ -6,8 +6,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from builder.heads.lora import Adapters, add_adapters, load_adapters, merged, save_adapters
-from builder.network import BatchTensors, NetworkConfig, PragmaNetwork, to_tensors
+from pragmatiq_builder.heads.lora import Adapters, add_adapters, load_adapters, merged, save_adapters
+from pragmatiq_builder.network import BatchTensors, NetworkConfig, PragmaNetwork, to_tensors
 from pragmatiq_triton.errors import ArtifactError
 from tests.builder.network.test_model import batch_of, random_user
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from builder.heads import save_head
-from builder.heads.saved import saved_heads
+from pragmatiq_builder.heads import save_head
+from pragmatiq_builder.heads.saved import saved_heads
 from pragmatiq_triton.errors import ArtifactError
 from tests.builder.heads.cases import random_head
 

@@ -4,8 +4,8 @@ import tarfile
 
 import pytest
 
-from builder.image.context import CHUNK, checkout_files, folder_files, tar_stream
-from builder.progress import Silent
+from pragmatiq_builder.image.context import CHUNK, checkout_files, folder_files, tar_stream
+from pragmatiq_builder.progress import Silent
 from pragmatiq_triton.errors import ArtifactError
 from tests.builder.cli.conftest import ROOT
 from tests.builder.image.small_checkout import make_repository, make_snapshot, write_files
@@ -28,7 +28,7 @@ def test_a_checkout_is_sent_as_its_dockerignore_says(checkout):
 
 def test_the_project_s_own_checkout_has_what_its_dockerfile_copies():
     files = checkout_files(ROOT)
-    assert {"pyproject.toml", "builder/cli/app.py", "docker/place_weights.py"} <= files.keys()
+    assert {"pyproject.toml", "builder/pragmatiq_builder/cli/app.py", "docker/place_weights.py"} <= files.keys()
     assert not [name for name in files if name.startswith((".git", ".venv", "tests")) or "__pycache__" in name]
 
 

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from builder.image.dockerfile import for_classic_builder
+from pragmatiq_builder.image.dockerfile import for_classic_builder
 from pragmatiq_triton.errors import ArtifactError
 from tests.builder.cli.conftest import ROOT
 from tests.builder.image.small_checkout import DOCKERFILE

@@ -4,9 +4,9 @@ import tarfile
 import pytest
 from docker.context import ContextAPI
 
-from builder.image.engine import build_image
-from builder.image.plan import Base, Extras, ImagePlan
-from builder.progress import Silent
+from pragmatiq_builder.image.engine import build_image
+from pragmatiq_builder.image.plan import Base, Extras, ImagePlan
+from pragmatiq_builder.progress import Silent
 from pragmatiq_triton.errors import ArtifactError, ConfigError, MissingDependencyError, PragmatiqError, ServerError
 from tests.builder.image.small_checkout import TAG, make_repository, make_snapshot
 from tests.builder.image.stand_in import DROP

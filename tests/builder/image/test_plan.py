@@ -6,8 +6,8 @@ from string import Template
 
 import pytest
 
-from builder.image.plan import Base, Extras, ImagePlan
-from builder.image.source import source_revision, source_version
+from pragmatiq_builder.image.plan import Base, Extras, ImagePlan
+from pragmatiq_builder.image.source import source_revision, source_version
 from pragmatiq_triton.errors import ArtifactError, ConfigError
 from tests.builder.cli.conftest import ROOT
 from tests.builder.image.small_checkout import make_repository, make_snapshot

@@ -2,9 +2,11 @@ import subprocess
 
 import pytest
 
-from builder.image.source import find_source, source_revision, source_version
+from pragmatiq_builder.image.source import find_source, source_revision, source_version
 from pragmatiq_triton.errors import ArtifactError, ConfigError
 from tests.builder.cli.conftest import ROOT
+
+INSTALLED = "lib/site/pragmatiq_builder/image/source.py"
 
 
 def test_the_checkout_that_this_runs_from_is_found(monkeypatch, tmp_path):
@@ -13,16 +15,16 @@ def test_the_checkout_that_this_runs_from_is_found(monkeypatch, tmp_path):
 
 
 def test_without_a_checkout_there_is_one_line(monkeypatch, tmp_path):
-    monkeypatch.setattr("builder.image.source.__file__", str(tmp_path / "site" / "builder" / "image" / "source.py"))
+    monkeypatch.setattr("pragmatiq_builder.image.source.__file__", str(tmp_path / INSTALLED))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=rf"^no docker/Dockerfile in {tmp_path}/site or {tmp_path}: .* --source$"):
+    with pytest.raises(ConfigError, match=rf"^no docker/Dockerfile in {tmp_path}/lib or {tmp_path}: .* --source$"):
         find_source()
     with pytest.raises(ConfigError, match="--source"):
         find_source(tmp_path)
 
 
 def test_the_current_folder_is_a_checkout(monkeypatch, checkout, tmp_path):
-    monkeypatch.setattr("builder.image.source.__file__", str(tmp_path / "site" / "builder" / "image" / "source.py"))
+    monkeypatch.setattr("pragmatiq_builder.image.source.__file__", str(tmp_path / INSTALLED))
     monkeypatch.chdir(checkout)
     assert find_source() == checkout
 

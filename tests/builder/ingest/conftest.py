@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from builder.ingest import IngestReport, ingest
+from pragmatiq_builder.ingest import IngestReport, ingest
 
 CARDS = {"table": "cards.csv", "source": "card", "user": "user", "time": "at", "fields": ["amount"]}
 

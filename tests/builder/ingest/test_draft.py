@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from builder.ingest import ingest
-from builder.ingest.csv_files import _title_lines
-from builder.ingest.draft import draft_settings
-from builder.ingest.settings import Csv
-from builder.synth import generate
-from builder.validation import validate
+from pragmatiq_builder.ingest import ingest
+from pragmatiq_builder.ingest.csv_files import _title_lines
+from pragmatiq_builder.ingest.draft import draft_settings
+from pragmatiq_builder.ingest.settings import Csv
+from pragmatiq_builder.raw.validation import validate
+from pragmatiq_builder.synth import generate
 from pragmatiq_triton.errors import ConfigError, DataError
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.ingest import LimitsExceededError, ingest
-from builder.ingest.left_out import OLDER
-from builder.validation import validate
+from pragmatiq_builder.ingest import LimitsExceededError, ingest
+from pragmatiq_builder.ingest.left_out import OLDER
+from pragmatiq_builder.raw.validation import validate
 from pragmatiq_triton.errors import ConfigError, DataError
 from tests.builder.ingest.conftest import CARDS, Said
 

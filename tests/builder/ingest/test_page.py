@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-from builder.ingest.page import write_page
+from pragmatiq_builder.ingest.page import write_page
 from tests.builder.ingest.conftest import CARDS
 
 

@@ -111,7 +111,7 @@ def test_an_address_whose_variable_is_not_set(tables, monkeypatch):
 def test_a_signal_ends_a_query_of_the_database(tmp_path, postgres):
     event = EVENTS | {"database": postgres["address"], "query": "SELECT pg_sleep(600)::text AS customer"}
     (tmp_path / "ingest.yaml").write_text(json.dumps({"events": [event]}), encoding="utf-8")
-    command = [sys.executable, "-m", "builder.cli", "ingest", "ingest.yaml", "--out", "raw"]
+    command = [sys.executable, "-m", "pragmatiq_builder.cli", "ingest", "ingest.yaml", "--out", "raw"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None

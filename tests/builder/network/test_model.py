@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from builder.network import NetworkConfig, PragmaNetwork, to_tensors
-from builder.network.dropout import Dropout
-from builder.runs import load_run
+from pragmatiq_builder.network import NetworkConfig, PragmaNetwork, to_tensors
+from pragmatiq_builder.network.dropout import Dropout
+from pragmatiq_builder.runs import load_run
 from pragmatiq_triton.batch import Batch, UserFeatures, collate
 from pragmatiq_triton.errors import ConfigError
 from tests.builder.upstream_case import N_RECORDS, UpstreamCase

@@ -3,10 +3,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from builder.network import PragmaNetwork, to_tensors
-from builder.objective import Losses, Masked, Targets, cross_entropy, masked_value_loss
-from builder.objective.cross_entropy import linear_cross_entropy
-from builder.runs import load_run
+from pragmatiq_builder.network import PragmaNetwork, to_tensors
+from pragmatiq_builder.objective import Losses, Masked, Targets, cross_entropy, masked_value_loss
+from pragmatiq_builder.objective.cross_entropy import linear_cross_entropy
+from pragmatiq_builder.runs import load_run
 from tests.builder.upstream_case import UpstreamCase
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from builder.objective import Masked, Masking, mask_values
-from builder.objective.masking import IGNORED, MASK, UNK
+from pragmatiq_builder.objective import Masked, Masking, mask_values
+from pragmatiq_builder.objective.masking import IGNORED, MASK, UNK
 from pragmatiq_triton.batch import Batch, Token, UserFeatures, collate
 
 N_USERS, N_EVENTS, N_TOKENS = 30, 40, 10

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from builder.export.repository import export_repository
-from builder.runs import load_run
-from builder.synth import generate
+from pragmatiq_builder.export.repository import export_repository
+from pragmatiq_builder.runs import load_run
+from pragmatiq_builder.synth import generate
 from tests.builder.export.heads_case import all_features, hybrid_head, lora, probe, run_with
 from tests.conftest import UPSTREAM
 

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builder.predict import parts as parts_module
-from builder.predict import predict
-from builder.predict.repeats import repeats_of
-from builder.predict.requests import Shard
-from builder.records import read_records
+from pragmatiq_builder.predict import parts as parts_module
+from pragmatiq_builder.predict import predict
+from pragmatiq_builder.predict.repeats import repeats_of
+from pragmatiq_builder.predict.requests import Shard
+from pragmatiq_builder.raw.records import read_records
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError, PragmatiqError
 from pragmatiq_triton.in_process import InProcessModels
 
@@ -205,7 +205,7 @@ def test_a_shard_that_cannot_be_is_refused(text):
 KILLED = """
 import sys, time
 from pathlib import Path
-from builder.predict import book as of, parts, predict
+from pragmatiq_builder.predict import book as of, parts, predict
 of.PART_REQUESTS = of.AT_ONCE = 8
 writes = parts.Parts.write
 def slow(*args):
@@ -237,7 +237,7 @@ def test_a_killed_prediction_goes_on_with_what_is_there_and_leaves_no_process(
     assert not out.exists()
 
     for name in ("PART_REQUESTS", "AT_ONCE"):
-        monkeypatch.setattr(f"builder.predict.book.{name}", 8)
+        monkeypatch.setattr(f"pragmatiq_builder.predict.book.{name}", 8)
     with pytest.raises(ConfigError, match="--resume goes on with it"):
         predict(book, with_heads, out, processes=1)
     with pytest.raises(ConfigError, match="another embeddings"):
@@ -266,7 +266,7 @@ def test_a_script_without_a_main_guard_predicts_in_several_processes(with_heads,
 
 
 def test_a_process_that_is_killed_is_one_line(with_heads, book, tmp_path, monkeypatch):
-    monkeypatch.setattr("builder.predict.work._work", _killed)
+    monkeypatch.setattr("pragmatiq_builder.predict.work._work", _killed)
     with pytest.raises(PragmatiqError, match=r"one of 2 processes ended before its work did; .* --resume goes on"):
         predict(book, with_heads, tmp_path / "out.parquet", processes=2)
 
@@ -382,7 +382,7 @@ def test_customers_with_several_records_are_told(with_heads, write_lines, tmp_pa
 def left_behind(with_heads, book, tmp_path, monkeypatch):
     """Arguments of a prediction that ended after two parts."""
     for name in ("PART_REQUESTS", "AT_ONCE"):
-        monkeypatch.setattr(f"builder.predict.book.{name}", 8)
+        monkeypatch.setattr(f"pragmatiq_builder.predict.book.{name}", 8)
     real = parts_module.Parts.write
 
     def write(self, *rest):

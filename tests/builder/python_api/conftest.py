@@ -1,7 +1,7 @@
 import pytest
 
-from builder.export.repository import export_repository
-from builder.runs import load_run
+from pragmatiq_builder.export.repository import export_repository
+from pragmatiq_builder.runs import load_run
 from tests.builder.export.heads_case import hybrid_head, lora, probe, run_with
 from tests.conftest import UPSTREAM
 

@@ -41,7 +41,8 @@ def test_names_and_signatures_are_those_that_users_know():
 def test_the_package_is_light_until_it_is_asked():
     code = """
 import sys, pragmatiq_triton as pt
-heavy = {"builder", "numpy", "onnxruntime", "pandas", "polars", "pyarrow", "torch", "transformers"} & sys.modules.keys()
+heavy = {"pragmatiq_builder", "numpy", "onnxruntime", "pandas", "polars", "pyarrow", "torch", "transformers"}
+heavy &= sys.modules.keys()
 assert not heavy, heavy
 assert "load" in dir(pt)
 """
@@ -65,15 +66,15 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_without_the_builder_the_error_says_what_to_install(monkeypatch):
     monkeypatch.delitem(vars(pt), "load", raising=False)
-    monkeypatch.setitem(sys.modules, "builder", None)
-    monkeypatch.delitem(sys.modules, "builder.python_api", raising=False)
+    monkeypatch.setitem(sys.modules, "pragmatiq_builder", None)
+    monkeypatch.delitem(sys.modules, "pragmatiq_builder.python_api", raising=False)
     with pytest.raises(MissingDependencyError, match="pip install pragmatiq-triton"):
         pt.load  # noqa: B018
 
 
 @pytest.mark.parametrize("module", ["model", "commands"])
 def test_the_examples_run(module, api_repository, tmp_path):
-    found = importlib.import_module(f"builder.python_api.{module}")
+    found = importlib.import_module(f"pragmatiq_builder.python_api.{module}")
     result = doctest.testmod(found, extraglobs={"repository": api_repository, "folder": tmp_path})
     assert result.attempted
     assert not result.failed

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builder.raw import read_events
+from pragmatiq_builder.raw import read_events
 from pragmatiq_triton.errors import DataError
 
 SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}

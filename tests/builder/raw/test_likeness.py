@@ -2,7 +2,7 @@
 
 import pytest
 
-from builder.raw.likeness import likeness
+from pragmatiq_builder.raw.likeness import likeness
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from builder.dataset.store import TokenizedDataset
-from builder.dataset.tokenize import tokenize
-from builder.export.repository import export_repository
-from builder.finetune.labels import read_labels
-from builder.records import read_records, write_records
-from builder.runs import load_run
-from builder.validation import validate
-from builder.warm import warm
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.dataset.tokenize import tokenize
+from pragmatiq_builder.export.repository import export_repository
+from pragmatiq_builder.export.warm import warm
+from pragmatiq_builder.finetune.labels import read_labels
+from pragmatiq_builder.raw.records import read_records, write_records
+from pragmatiq_builder.raw.validation import validate
+from pragmatiq_builder.runs import load_run
 from pragmatiq_triton.errors import DataError
 from tests.builder.raw.layouts import LAYOUTS, Layout, base, write_tables
 from tests.conftest import UPSTREAM

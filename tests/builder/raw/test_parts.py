@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builder.dataset.store import TokenizedDataset
-from builder.dataset.tokenize import tokenize
-from builder.finetune.labels import read_labels
-from builder.raw import count_rows, read_events
-from builder.raw.parts import table_hash
-from builder.records import read_records
-from builder.validation import ValidationReport, validate
+from pragmatiq_builder.dataset.store import TokenizedDataset
+from pragmatiq_builder.dataset.tokenize import tokenize
+from pragmatiq_builder.finetune.labels import read_labels
+from pragmatiq_builder.raw import count_rows, read_events
+from pragmatiq_builder.raw.parts import table_hash
+from pragmatiq_builder.raw.records import read_records
+from pragmatiq_builder.raw.validation import ValidationReport, validate
 from pragmatiq_triton.errors import DataError
 from tests.builder.raw.layouts import base, put, repeat, write_tables
 

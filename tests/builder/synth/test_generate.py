@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builder.synth import SynthSummary, generate
-from builder.validation import validate
+from pragmatiq_builder.raw.validation import validate
+from pragmatiq_builder.synth import SynthSummary, generate
 from pragmatiq_triton.errors import ConfigError
 from tests.builder.counting import Counting
 
@@ -103,7 +103,8 @@ def separation(values: list[float], labels: list[int]) -> float:
 
 def test_same_bytes_in_another_process(tmp_path: Path) -> None:
     generate(tmp_path / "here", users=20, seed=5)
-    code = "import sys, pathlib; from builder.synth import generate; generate(pathlib.Path(sys.argv[1]), 20, 5)"
+    imported = "import sys, pathlib; from pragmatiq_builder.synth import generate"
+    code = f"{imported}; generate(pathlib.Path(sys.argv[1]), 20, 5)"
     environment = os.environ | {"PYTHONHASHSEED": "77", "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", code, tmp_path / "there"], env=environment, check=True)
     assert hashes(tmp_path / "here") == hashes(tmp_path / "there")

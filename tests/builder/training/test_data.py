@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from builder.objective import Masking
-from builder.training.data import Example, Position, examples, plan_epoch, split_users
+from pragmatiq_builder.objective import Masking
+from pragmatiq_builder.training.data import Example, Position, examples, plan_epoch, split_users
 from tests.builder.training.memory_dataset import MemoryDataset
 
 COUNTS = np.array([10, 40, 3, 90, 25, 25, 60, 7, 1, 30])

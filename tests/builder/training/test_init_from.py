@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from builder.export.manifest import read_manifest
-from builder.export.repository import export_repository
-from builder.info import describe
-from builder.runs import load_run, weights_hash
-from builder.training import PretrainSettings, pretrain
+from pragmatiq_builder.export.manifest import read_manifest
+from pragmatiq_builder.export.repository import export_repository
+from pragmatiq_builder.info import describe
+from pragmatiq_builder.runs import load_run, weights_hash
+from pragmatiq_builder.training import PretrainSettings, pretrain
 from pragmatiq_triton.errors import ArtifactError, ConfigError
 from tests.builder.training.memory_dataset import MemoryDataset
 from tests.builder.training.test_pretrain import SETTINGS, SignalAt, StopAt, metrics, settings

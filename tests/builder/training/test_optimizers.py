@@ -3,10 +3,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from builder.network import NetworkConfig
-from builder.training.optimizers import make_optimizers, rate, set_rate
-from builder.training.settings import PretrainSettings
-from builder.training.trainer import MaskedValueModel
+from pragmatiq_builder.network import NetworkConfig
+from pragmatiq_builder.training.optimizers import make_optimizers, rate, set_rate
+from pragmatiq_builder.training.settings import PretrainSettings
+from pragmatiq_builder.training.trainer import MaskedValueModel
 
 SETTINGS = PretrainSettings(max_steps=100, warmup_steps=10, lr_muon=0.5, lr_adamw=0.25)
 

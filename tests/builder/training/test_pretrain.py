@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from builder.info import describe
-from builder.progress import Silent
-from builder.runs import create_run, load_run, load_trainer, weights_hash
-from builder.training import PretrainSettings, pretrain
-from builder.training.trainer import Trainer
+from pragmatiq_builder.info import describe
+from pragmatiq_builder.progress import Silent
+from pragmatiq_builder.runs import create_run, load_run, load_trainer, weights_hash
+from pragmatiq_builder.training import PretrainSettings, pretrain
+from pragmatiq_builder.training.trainer import Trainer
 from pragmatiq_triton.errors import ArtifactError, ConfigError, DataError, OutputError, PragmatiqError
 from tests.builder.training.memory_dataset import MemoryDataset
 from tests.conftest import UPSTREAM

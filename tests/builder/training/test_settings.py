@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.training import PretrainSettings, load_settings
+from pragmatiq_builder.training import PretrainSettings, load_settings
 from pragmatiq_triton.errors import ConfigError
 
 

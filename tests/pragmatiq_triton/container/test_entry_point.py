@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from bench.serving.processes import commands, stubs, tree
-from pragmatiq_triton.embedded import find_server_environment
-from pragmatiq_triton.embedded.layout import lay_out_backend
 from pragmatiq_triton.keeper.remains import GATEWAY
+from pragmatiq_triton.server import find_server_environment
+from pragmatiq_triton.server.layout import lay_out_backend
 from tests.pragmatiq_triton.calls import over_grpc, over_http
 
 pytestmark = pytest.mark.triton

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pragmatiq_triton.embedded import TritonServer
-from pragmatiq_triton.embedded.gateway_process import GatewayProcess
 from pragmatiq_triton.gateway.policy import GatewayPolicy
 from pragmatiq_triton.gateway.settings import GatewaySettings, Triton
 from pragmatiq_triton.probe import State
+from pragmatiq_triton.server import TritonServer
+from pragmatiq_triton.server.gateway_process import GatewayProcess
 
 
 @dataclass

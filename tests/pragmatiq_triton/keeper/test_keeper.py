@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from pragmatiq_triton.embedded.kept import Keeper
-from pragmatiq_triton.embedded.layout import make_folder
 from pragmatiq_triton.keeper.remains import (
     SHARED_MEMORY,
     claim,
@@ -20,6 +18,8 @@ from pragmatiq_triton.keeper.remains import (
     processes,
     remove_of_dead_servers,
 )
+from pragmatiq_triton.server.kept import Keeper
+from pragmatiq_triton.server.layout import make_folder
 from tests.mounts import tmpfs
 
 FLOOD = "import sys\nfor n in range(200_000): sys.stdout.write(f'E0102 03:04:05.{n:06} 7 a.cc:1] no descriptor\\n')\n"
@@ -71,7 +71,7 @@ def test_nothing_is_left_when_its_owner_lets_go_or_is_killed(server_id: str, by:
         keeper.finish()
     else:
         script = (
-            "import sys, time; from pathlib import Path; from pragmatiq_triton.embedded.kept import Keeper\n"
+            "import sys, time; from pathlib import Path; from pragmatiq_triton.server.kept import Keeper\n"
             "Keeper(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])).started(); print('up', flush=True)\n"
             "time.sleep(600)"
         )

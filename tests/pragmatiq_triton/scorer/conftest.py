@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from builder.export.graphs import export_graphs
-from builder.network import NetworkConfig, PragmaNetwork, to_tensors
+from pragmatiq_builder.network import NetworkConfig, PragmaNetwork, to_tensors
+from pragmatiq_builder.onnx.graphs import export_graphs
 from pragmatiq_triton.batch import Batch, UserFeatures, collate
 
 VOCAB_SIZE = 60

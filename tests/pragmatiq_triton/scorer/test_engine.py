@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from pragmatiq_triton.batch import Batch, Event, Float32, Int32, Token, UserFeatures, collate, cu_seqlens
+from pragmatiq_triton.cache.vectors import ENTRY_BYTES, VectorCache, as_bytes, as_numbers
 from pragmatiq_triton.errors import DataError, GivenUpError, NotFiniteError
 from pragmatiq_triton.scorer import Embeddings, Scorer, engine, fair_queue
 from pragmatiq_triton.scorer.engine import ScoringEngine
-from pragmatiq_triton.vector_cache import ENTRY_BYTES, VectorCache, as_bytes, as_numbers
 
 from .conftest import N_TEXTS, VOCAB_SIZE, Exported
 

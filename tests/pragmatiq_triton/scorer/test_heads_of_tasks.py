@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from builder.heads import heads_graph
+from pragmatiq_builder.heads import heads_graph
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.scorer import TaskHeads
 from pragmatiq_triton.scorer.heads import TASKS_PROPERTY

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from builder.export.graphs import export_graphs
-from builder.runs import load_run
+from pragmatiq_builder.onnx.graphs import export_graphs
+from pragmatiq_builder.runs import load_run
 from pragmatiq_triton.batch import Event, UserFeatures
 from pragmatiq_triton.scorer import Scorer, scorer
 from tests.builder.upstream_case import N_RECORDS, UPSTREAM, UpstreamCase

@@ -57,12 +57,13 @@ def test_without_onnxruntime(exported: Exported, monkeypatch: pytest.MonkeyPatch
 
 def test_importing_needs_neither_onnxruntime_nor_torch() -> None:
     script = (
-        "import sys; sys.modules.update(onnxruntime=None, torch=None, builder=None); import pragmatiq_triton.scorer"
+        "import sys; sys.modules.update(onnxruntime=None, torch=None, pragmatiq_builder=None); "
+        "import pragmatiq_triton.scorer"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-@pytest.mark.parametrize("module", ["pragmatiq_triton.scorer.sessions", "builder.heads.scorer"])
+@pytest.mark.parametrize("module", ["pragmatiq_triton.scorer.sessions", "pragmatiq_builder.heads.scorer"])
 def test_onnx_runtime_keeps_no_id_and_reports_to_nobody(tmp_path: Path, module: str) -> None:
     script = (
         f"import sys, {module}, onnx, onnxruntime, time; from onnx.helper import *; "

@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from pragmatiq_triton.cache.vectors import VectorCache
 from pragmatiq_triton.serving import metrics
 from pragmatiq_triton.serving.metrics import METRICS, MetricsPublisher, Sample, cache_samples, time_samples
-from pragmatiq_triton.vector_cache import VectorCache
 
 HITS, ENTRIES, EVENTS = "pragmatiq_cache_hits_total", "pragmatiq_cache_entries", "pragmatiq_events_total"
 

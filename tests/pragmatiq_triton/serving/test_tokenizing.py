@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pragmatiq_triton.cache_folder import CACHE_FOLDER_VARIABLE
+from pragmatiq_triton.cache.fingerprints import KEY_FILE
+from pragmatiq_triton.cache.folder import CACHE_FOLDER_VARIABLE
 from pragmatiq_triton.errors import ConfigError
-from pragmatiq_triton.fingerprints import KEY_FILE
 from pragmatiq_triton.serving.metrics import METRICS
 from pragmatiq_triton.serving.tokenizing import TokenizerStage
 from tests.conftest import RECORDS

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from pragmatiq_triton.batch import Float32
+from pragmatiq_triton.cache.vectors import ENTRY_BYTES, VectorCache
 from pragmatiq_triton.errors import DataError, NotFiniteError
 from pragmatiq_triton.text_encoders.cached import CachedTextEncoder
 from pragmatiq_triton.text_encoders.hash import HashEncoder
-from pragmatiq_triton.vector_cache import ENTRY_BYTES, VectorCache
 
 from .texts import TEXTS
 

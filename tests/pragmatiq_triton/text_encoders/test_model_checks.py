@@ -22,7 +22,7 @@ from transformers import (
     T5Model,
 )
 
-from builder.dataset.texts import TextStore
+from pragmatiq_builder.dataset.texts import TextStore
 from pragmatiq_triton.errors import ArtifactError, NotFiniteError
 from pragmatiq_triton.serving.embedding import TextEmbedderStage
 from pragmatiq_triton.text_encoders import TextEncoder, TextEncoderSpec, create_text_encoder

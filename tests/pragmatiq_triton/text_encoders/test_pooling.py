@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from builder.export.text_table import write_text_encoder
+from pragmatiq_builder.export.text_table import write_text_encoder
 from pragmatiq_triton.errors import ArtifactError, ConfigError
 from pragmatiq_triton.serving.embedding import load_text_encoder
 from pragmatiq_triton.serving.parameters import TextEmbedderParameters

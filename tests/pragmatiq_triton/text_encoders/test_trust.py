@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pragmatiq_triton.container.__main__ import main as container
-from pragmatiq_triton.embedded import TritonServer
 from pragmatiq_triton.errors import ArtifactError, ConfigError
+from pragmatiq_triton.server import TritonServer
 from pragmatiq_triton.serving.embedding import load_text_encoder
 from pragmatiq_triton.serving.parameters import TextEmbedderParameters
 from pragmatiq_triton.text_encoders import TextEncoderSpec, create_text_encoder

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.records import read_records
+from pragmatiq_builder.raw.records import read_records
 from pragmatiq_triton.batch import Event
+from pragmatiq_triton.cache.fingerprints import Fingerprints
 from pragmatiq_triton.errors import RecordError
-from pragmatiq_triton.fingerprints import Fingerprints
 from pragmatiq_triton.records import RecordLimits, decode_record
 from pragmatiq_triton.time_range import LIVES, MAX_TS, PLAUSIBLE
 from pragmatiq_triton.tokenizer import Tokenizer, Vocabulary
