@@ -1,6 +1,6 @@
 """How fast a book of customers is predicted to a file, beside the same book asked of a warm server.
 
-    python -m bench.predict [--users N] [--rounds N] [--model-size SIZE] [--json FILE]
+    python -m bench.predict [--users N] [--rounds N] [--model-size SIZE] [--memory N] [--json FILE]
 
 What makes the comparison fair, and what limits it:
 
@@ -10,6 +10,9 @@ What makes the comparison fair, and what limits it:
 - The speed of ``predict`` is customers by the wall time of the command, less that of the same command on one customer,
   which is spent on starting and on loading the model; it reads the file of records and writes the parquet file.
 - They run in turns; a round begins a new server, because a book is cold only once.
+
+With ``--memory N`` the memory of ``predict`` is measured instead: the peak of its largest process for the book, and for
+a book N times as long, of the same histories under other names. A book is bounded by nothing, so they should be alike.
 """
 
 import argparse
@@ -25,6 +28,7 @@ from pathlib import Path
 from rich.console import Console
 
 import pragmatiq_triton as pt
+from bench.ingest import measured
 from bench.report import machine
 from pragmatiq_builder.raw.records import write_records
 from pragmatiq_builder.score import Server, score_lines
@@ -75,6 +79,33 @@ def predicted(work: Path, repository: Path, processes: int) -> float:
     return (_lines(work / "book.jsonl") - 1) / (walls["book"] - walls["one"])
 
 
+def peaks(work: Path, repository: Path, times: int) -> dict[int, tuple[float, float]]:
+    """By the length of a book in customers its size in GiB and the peak of one process that predicts it, in GiB."""
+    found = {}
+    for n in (1, times):
+        book = work / f"book-{n}.jsonl"
+        with (work / "book.jsonl").open(encoding="utf-8") as read, book.open("w", encoding="utf-8") as written:
+            for line in read:
+                record = json.loads(line)
+                for copy in range(n):
+                    written.write(json.dumps({**record, "user_id": f"{record['user_id']}-{copy}"}) + "\n")
+        out = work / f"peak-{n}.parquet"
+        command = [
+            sys.executable,
+            "-m",
+            "pragmatiq_builder.cli",
+            "predict",
+            book,
+            "--repository",
+            repository,
+            "--out",
+            out,
+        ]
+        _, peak = measured([*command, "--processes", 1])
+        found[_lines(book)] = (book.stat().st_size / 2**30, peak)
+    return found
+
+
 def served(work: Path, repository: Path) -> float:
     """Customers per second of a server that has answered another book."""
     with TritonServer(repository, http_port=0, grpc_port=0, metrics_port=0) as triton:
@@ -93,6 +124,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         repository = make_repository(work, options.model_size, options.users)
+        if options.memory:
+            console.print(f"{machine()}; {options.model_size}")
+            for n_customers, (size, peak) in peaks(work, repository, options.memory).items():
+                console.print(f"{n_customers:,} customers, {size:.2f} GiB of records: {peak:.2f} GiB at most")
+            return
         for _ in range(options.rounds):
             speeds.setdefault("warm server", []).append(served(work, repository))
             for processes in sorted({1, cores}):
@@ -126,10 +162,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--users", type=int, default=300, help="customers of the book (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="times that each is measured (%(default)s)")
     parser.add_argument("--model-size", choices=("nano", "small", "medium"), default="small", help="(%(default)s)")
+    parser.add_argument("--memory", type=int, metavar="N", help="measure memory: how many times as long a book may be")
     parser.add_argument("--json", type=Path, help="file for every single measurement")
     options = parser.parse_args(arguments)
-    if options.users < 2 or options.rounds < 1:
-        parser.error("expected --users of at least 2 and --rounds of at least 1")
+    if options.users < 2 or options.rounds < 1 or (options.memory is not None and options.memory < 2):
+        parser.error("expected --users and --memory of at least 2 and --rounds of at least 1")
     return options
 
 
