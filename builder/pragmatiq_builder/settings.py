@@ -26,7 +26,11 @@ def load_settings(kind: type[Settings], path: Path | None, overrides: Mapping[st
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {error}") from error
+        is_bare_word = "str" in str(error) and "got `bool`" in str(error)
+        hint = (
+            '; YAML takes yes, no, on, off, true and false for booleans: write "yes" in quotes' if is_bare_word else ""
+        )
+        raise ConfigError(f"{source}: {error}{hint}") from error
 
 
 def read_settings(path: Path | None) -> dict[str, Any]:

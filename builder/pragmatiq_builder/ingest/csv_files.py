@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pragmatiq_builder.ingest.encodings import UTF8, as_utf8, encoding_of, opened, packing_of
+from pragmatiq_builder.ingest.encodings import (
+    UTF8,
+    as_utf8,
+    encoding_of,
+    has_two_line_ends,
+    opened,
+    packing_of,
+    with_one_line_end,
+)
 from pragmatiq_builder.ingest.settings import Csv
 from pragmatiq_builder.ingest.sql import text, texts
 from pragmatiq_triton.errors import ConfigError, DataError
@@ -68,6 +76,9 @@ def csv_scan(
         if csv.header is None and not csv.skip and (skip := _title_lines(readable[-1], csv)):
             title = next((line for line in _sample(readable[-1]).splitlines() if line.strip()), "")
             raise TitleLinesError(f"{where}: {file.name}", skip, title)
+        if has_two_line_ends(readable[-1], csv.skip):
+            readable[-1] = with_one_line_end(readable[-1], work)
+            notes.append(f"{file.name} has lines that end with CRLF and such that end with LF; all are read as LF")
     delimiter = csv.delimiter or _delimiter(connection, readable[0], csv, f"{where}: {files[0].name}")
     columns: list[str] = []
     for file, copy in zip(files, readable, strict=True):

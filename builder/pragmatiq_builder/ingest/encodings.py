@@ -62,6 +62,26 @@ def as_utf8(file: Path, encoding: str, folder: Path) -> Path:
     return copy
 
 
+def has_two_line_ends(file: Path, skip: int) -> bool:
+    """Whether of the ``skip`` lines above the names of the columns, the names and the first row some end otherwise."""
+    with opened(file) as stream:
+        lines = stream.read(1 << 16).split(b"\n")[:-1][: skip + 2]
+    return len({line.endswith(b"\r") for line in lines}) == 2
+
+
+def with_one_line_end(file: Path, folder: Path) -> Path:
+    """A copy of ``file`` in ``folder`` in which CRLF is LF: DuckDB reads no row behind another line end."""
+    copy = folder / f"{len([*folder.iterdir()])}.csv"
+    with opened(file) as read, copy.open("wb") as written:
+        rest = b""
+        while content := read.read(1 << 20):
+            content = rest + content
+            rest = b"\r" if content.endswith(b"\r") else b""
+            written.write(content[: len(content) - len(rest)].replace(b"\r\n", b"\n"))
+        written.write(rest)
+    return copy
+
+
 def packing_of(file: Path) -> str:
     """``gzip``, ``zstd`` or ``none``, by the first bytes."""
     with file.open("rb") as stream:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pragmatiq_builder.ingest.csv_files import TitleLinesError
 from pragmatiq_builder.ingest.queries import run
 from pragmatiq_builder.ingest.settings import Csv, FieldColumn, TimeColumn
+from pragmatiq_builder.ingest.spreadsheets import has_spreadsheet_seconds
 from pragmatiq_builder.ingest.sql import ident
 from pragmatiq_builder.ingest.tables import Opener, Scan
 from pragmatiq_builder.ingest.times import TimeReader, time_reader
@@ -254,7 +255,11 @@ def _time(
     try:
         reader = time_reader(connection, sample, column, kind, setting, where)
     except ConfigError as error:
-        if "add unit: excel" in str(error) and setting.unit is None and _says_time(setting.column):
+        if (
+            "add unit: excel" in str(error)
+            and setting.unit is None
+            and (_says_time(setting.column) or has_spreadsheet_seconds(connection, sample, column, where))
+        ):
             return _time(
                 connection, sample, column, kind, TimeColumn(setting.column, unit="excel", zone=setting.zone), where
             )

@@ -20,6 +20,7 @@ from pragmatiq_builder.ingest.settings import (
     time_column,
     user_column,
 )
+from pragmatiq_builder.ingest.spreadsheets import may_be_spreadsheet
 from pragmatiq_builder.ingest.sql import text
 from pragmatiq_builder.ingest.times import TimeReader, time_reader
 from pragmatiq_builder.ingest.values import (
@@ -153,6 +154,12 @@ class _Mapper:
         reader = self._reader(time)
         self._selected[name] = reader.of(self._sql(time.column))
         self._check(f"{name} IS NULL AND NOT {self._is_written(time.column)}", "no time", time.column)
+        column, kind = self._column(time.column)
+        if kind == "VARCHAR" and time.unit is None:
+            # CASE, since AND would read every row's number.
+            maybe = f"CASE WHEN {name} IS NULL THEN {may_be_spreadsheet(column)} ELSE false END"
+            reason = f"time is a number, as days of a spreadsheet (Excel) are, and the others are {reader.found}"
+            self._check(maybe, reason, time.column)
         self._check(f"{name} IS NULL", f"time cannot be read as {reader.found}", time.column)
         earliest, latest = (f"make_timestamp({at})" for at in (plausible.earliest, plausible.latest))
         self._check(f"{name} NOT BETWEEN {earliest} AND {latest}", f"time is not {plausible}", time.column)

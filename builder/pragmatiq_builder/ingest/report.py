@@ -42,7 +42,10 @@ class TableReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FieldReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A field of a source: ``kind`` number, text or category; ``missing`` is a share of the source's events."""
+    """A field of a source: ``kind`` number, text or category; ``missing`` is a share of the source's events.
+
+    ``least`` and ``most`` are of numbers; None for other kinds.
+    """
 
     source: str
     field: str
@@ -140,19 +143,19 @@ def field_reports(
         "SELECT source, key, sum(n), count(*), sum(n) FILTER (number IS NOT NULL), min(number), max(number), "
         f"max_by(value, {{'n': n, 'value': value}}, {_EXAMPLES}) FROM typed GROUP BY ALL ORDER BY source, key",
     )
-    return [
-        FieldReport(
-            source=source,
-            field=key,
-            kind="number" if (numbers or 0) >= 0.99 * n else "text" if is_text(distinct, n) else "category",
-            missing=round(1 - n / counts[source], 6),
-            distinct=distinct,
-            least=least,
-            most=most,
-            examples=examples,
-        )
-        for source, key, n, distinct, numbers, least, most, examples in rows
-    ]
+    found = []
+    for source, key, n, distinct, numbers, least, most, examples in rows:
+        kind = "number" if (numbers or 0) >= 0.99 * n else "text" if is_text(distinct, n) else "category"
+        # The few numbers among texts are the range of nothing.
+        least, most = (least, most) if kind == "number" else (None, None)
+        missing = round(1 - n / counts[source], 6)
+        found.append(
+            FieldReport(
+                source=source, field=key, kind=kind, missing=missing, distinct=distinct, least=least, most=most,
+                examples=examples,
+            )
+        )  # fmt: skip
+    return found
 
 
 def customer_numbers(connection: "duckdb.DuckDBPyConnection") -> dict[str, Any]:

@@ -29,13 +29,13 @@ class TimeColumn(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         format: ``auto``, ``iso``, the order of a date's parts (``ymd``, ``dmy``, ``mdy``; any separator, two or four
             digits of a year, with or without a time of day), or a strptime format such as ``%d/%m/%Y %H:%M``.
         unit: of numbers since 1970: ``s``, ``ms``, ``us``, ``ns``; found by their size if absent. ``excel``: days as
-            spreadsheets count them, 1 is 1900-01-01, in local time.
+            spreadsheets count them, 1 is 1900-01-01, in local time; ``excel1904``: 0 is 1904-01-01.
         zone: of times that say none themselves, as ``Europe/London``; UTC if absent.
     """
 
     column: str
     format: str = "auto"
-    unit: Literal["s", "ms", "us", "ns", "excel"] | None = None
+    unit: Literal["s", "ms", "us", "ns", "excel", "excel1904"] | None = None
     zone: str | None = None
 
 

@@ -1,11 +1,11 @@
 """Columns of moments: their format, unit and zone are found in the whole column, and read by one expression."""
 
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from pragmatiq_builder.ingest.queries import run
 from pragmatiq_builder.ingest.settings import TimeColumn
+from pragmatiq_builder.ingest.spreadsheets import SPREADSHEET_1970, refuse_spreadsheet, spreadsheet_moment
 from pragmatiq_builder.ingest.sql import text, texts
 from pragmatiq_triton.errors import ConfigError
 from pragmatiq_triton.time_range import NANOSECONDS
@@ -26,9 +26,6 @@ _PACKED = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 """Digits of times that are written without separators."""
 _SAMPLE_ROWS = 2_000
 _OFFSET = r":\d\d.*(?:[zZ]|[+-]\d\d(?::?\d\d)?)$"
-_EXCEL_1970, _EXCEL_9999 = 25_569, 2_958_465
-_EXCEL_USUAL = (32_874, 51_136)
-"""Days of a spreadsheet between 1990 and 2040."""
 _SPAN = {unit: (365 * 86_400 * 1e9 / per, 130 * 365 * 86_400 * 1e9 / per) for unit, per in NANOSECONDS.items()}
 """Numbers of a unit between 1971 and 2100."""
 
@@ -109,7 +106,7 @@ def _found(
     assert n_read
     best = max(n_read)
     if best == 0:
-        _refuse_spreadsheet(connection, table, column, setting, where)
+        refuse_spreadsheet(connection, table, column, setting, where)
         raise ConfigError(
             f"{where}: {setting.column}: no time could be read, such as {sample[0]!r}; add format: and a strptime "
             "format"
@@ -174,7 +171,7 @@ def _of_numbers(
     for unit, (least, most) in _SPAN.items():
         if least <= median <= most:
             return _unit(unit)
-    _refuse_spreadsheet(connection, table, column, setting, where)
+    refuse_spreadsheet(connection, table, column, setting, where)
     raise ConfigError(
         f"{where}: {setting.column}: numbers such as {median:.0f} are no times between 1971 and 2100 in s, ms, us or "
         "ns; add unit: or format:"
@@ -182,8 +179,8 @@ def _of_numbers(
 
 
 def _unit(unit: str, zone: str | None = None) -> TimeReader:
-    if unit == "excel":
-        return _of_spreadsheet(zone)
+    if unit in SPREADSHEET_1970:
+        return _of_spreadsheet(unit, zone)
     # Decimal keeps microseconds that a float has not.
     per = {"s": "* 1000000", "ms": "* 1000", "us": "", "ns": "/ 1000"}[unit]
     number = f"CAST(floor(TRY_CAST({{0}} AS DECIMAL(28, 6)) {per}) AS BIGINT)"
@@ -191,30 +188,9 @@ def _unit(unit: str, zone: str | None = None) -> TimeReader:
     return TimeReader(f"CASE WHEN {plausible} THEN make_timestamp({number}) END", f"numbers in {unit}", {"unit": unit})
 
 
-def _of_spreadsheet(zone: str | None) -> TimeReader:
-    """Days since 1899-12-30 in local time; to whole milliseconds, since fractions of a day are written rounded."""
-    number = _double("{0}")
-    moment = f"make_timestamp(CAST(round(({number} - {_EXCEL_1970}) * 86400000) AS BIGINT) * 1000)"
-    sql = f"CASE WHEN {number} BETWEEN 1 AND {_EXCEL_9999} THEN {moment} END"
-    return _local(sql, "days of a spreadsheet", {"unit": "excel"}, zone)
-
-
-def _refuse_spreadsheet(
-    connection: "duckdb.DuckDBPyConnection", table: str, column: str, setting: TimeColumn, where: str
-) -> None:
-    """ConfigError where most values may be days of a spreadsheet: small numbers may as well be anything else."""
-    row = run(connection, f"SELECT median({_double(column)}) FROM {table}", where).fetchone()
-    if row and row[0] is not None and _EXCEL_USUAL[0] <= row[0] <= _EXCEL_USUAL[1]:
-        day = date(1899, 12, 30) + timedelta(days=int(row[0]))
-        raise ConfigError(
-            f"{where}: {setting.column}: numbers such as {row[0]:.10g} are no times in s, ms, us or ns, and may be "
-            f"days of a spreadsheet ({int(row[0])} is {day}); add unit: excel"
-        )
-
-
-def _double(column: str) -> str:
-    """A number whose fraction a point or a comma begins."""
-    return f"TRY_CAST(replace(CAST({column} AS VARCHAR), ',', '.') AS DOUBLE)"
+def _of_spreadsheet(unit: str, zone: str | None) -> TimeReader:
+    calendar = "" if unit == "excel" else ", calendar of 1904"
+    return _local(spreadsheet_moment(unit), f"days of a spreadsheet{calendar}", {"unit": unit}, zone)
 
 
 def _iso(connection: "duckdb.DuckDBPyConnection", table: str, column: str, zone: str | None, where: str) -> TimeReader:

@@ -320,6 +320,18 @@ def test_days_of_a_spreadsheet_are_told_by_the_name_of_their_column(mark, monkey
     assert ingest(tmp_path / "ingest.yaml", tmp_path / "raw").events == 40
 
 
+def test_days_of_a_spreadsheet_are_told_by_their_seconds_where_no_name_tells(monkeypatch, tmp_path):
+    rows = [
+        f"c{at % 5};{round((45658 + at / 7) * 86400) / 86400:.9f};{40000 + at}.52;{40000 + at / 7:.5f}"
+        for at in range(40)
+    ]
+    (tmp_path / "cards.csv").write_text("customer;x;balance;rate\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    found = draft(tmp_path, ["cards.csv"], monkeypatch, tmp_path / "ingest.yaml", zone="Europe/London")
+    (cards,) = found["events"]
+    assert cards["time"] == {"column": "x", "unit": "excel", "zone": "Europe/London"}
+    assert [*cards["fields"]] == ["balance", "rate"]
+
+
 TITLED = {
     "one line": (",", "Payments of 2025\n"),
     "padded": (";", "Bank of X;;\nAccount:;123;\n;;\n"),
@@ -329,11 +341,13 @@ TITLED = {
 }
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("name", TITLED)
-def test_lines_above_the_names_of_columns_are_found_and_written(name, monkeypatch, tmp_path):
+def test_lines_above_the_names_of_columns_are_found_and_written(name, end, monkeypatch, tmp_path):
     mark, titles = TITLED[name]
+    titles = titles.replace("\n", end)
     rows = [["customer", "booked_at", "shop"], *([f"c{at % 5}", f"2025-01-{1 + at % 28:02}", "a"] for at in range(40))]
-    (tmp_path / "cards.csv").write_text(titles + "".join(mark.join(row) + "\n" for row in rows), encoding="utf-8")
+    (tmp_path / "cards.csv").write_bytes((titles + "".join(mark.join(row) + "\n" for row in rows)).encode())
     found = draft(tmp_path, ["cards.csv"], monkeypatch, tmp_path / "ingest.yaml")
     (cards,) = found["events"]
     skip = titles.count("\n")

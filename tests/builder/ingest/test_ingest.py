@@ -487,3 +487,13 @@ def test_numbers_of_a_label_may_be_written_with_zeros_and_named_without_quotes(t
         settings = {"table": "labels.csv", "user": "user", "at": "at", "label": {"column": "mark", **label}}
         tables.ingest(labels={"late": settings})
         assert tables.labels("late") == [("c1", 1), ("c1", 0)]
+
+
+def test_texts_have_no_range_and_bare_words_of_yaml_a_hint(tables):
+    tables.cards(*(f"c{at},2025-01-01,{'7' if at == 3 else f'shop {at}'}" for at in range(30)))
+    (field,) = tables.ingest().fields
+    assert field.kind != "number"
+    assert (field.least, field.most) == (None, None)
+    label = {"table": "cards.csv", "user": "user", "at": "at", "label": {"column": "amount", "positive": [True]}}
+    with pytest.raises(ConfigError, match=r'positive.*YAML takes yes, no, .* for booleans: write "yes" in quotes'):
+        tables.ingest(labels={"churn": label})

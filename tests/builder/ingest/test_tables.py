@@ -210,3 +210,17 @@ def test_bz2_is_not_read_as_text(tables):
     (tables.folder / "cards.csv.bz2").write_bytes(bz2.compress(ROWS.encode()))
     with pytest.raises((ConfigError, DataError), match=r"cards.csv.bz2"):
         tables.ingest(events=[CARDS | {"table": "cards.csv.bz2"}])
+
+
+@pytest.mark.parametrize(
+    "ends", [("\r\n", "\n", "\n"), ("\n", "\r\n", "\r\n"), ("\r\n", "\r\n", "\n"), ("\n", "\n", "\r\n")]
+)
+def test_lines_that_end_otherwise_than_the_first_ones_are_read(ends, tables):
+    title, head, row = ends
+    rows = "".join(f"c{at},2025-01-{at + 1:02},{at}{row}" for at in range(9))
+    tables.write("cards.csv", f"Payments{title}user,at,amount{head}{rows}")
+    report = tables.ingest(events=[CARDS | {"csv": {"skip": 1}}])
+    assert tables.amounts() == [str(at) for at in range(9)]
+    assert any("CRLF" in note for note in report.tables[0].notes)
+    (field,) = report.fields
+    assert (field.least, field.most) == (0, 8)

@@ -140,3 +140,18 @@ def test_days_of_a_spreadsheet_are_asked_for_and_read(tables, value):
     local = read(tables, ["45839.5", "soon", "-1", "9e9"], unit="excel", zone="Europe/London")
     assert local == (["2025-07-01T11:00:00"], "days of a spreadsheet, Europe/London")
     assert tables.reasons() == [(row, "time cannot be read as days of a spreadsheet, Europe/London") for row in "123"]
+
+
+def test_the_calendar_of_1904_and_days_before_1990_are_read(tables):
+    with pytest.raises(ConfigError, match=r"\(20000 is 1954-10-03\); add unit: excel, or unit: excel1904 .*1958-10-04"):
+        read(tables, ["20000"])
+    assert read(tables, ["44196.5"], unit="excel1904") == (
+        ["2025-01-01T12:00:00"], "days of a spreadsheet, calendar of 1904, as UTC",
+    )  # fmt: skip
+
+
+def test_spreadsheet_days_among_written_times_are_named_so(tables):
+    read(tables, ["31.01.2025 10:00", "30.01.2025 10:00", "28.01.2025 11:00", "45658.5", "7", "soon"])
+    other = "time cannot be read as dmy, as UTC"
+    excel = "time is a number, as days of a spreadsheet (Excel) are, and the others are dmy, as UTC"
+    assert sorted(tables.reasons()) == [("3", excel), ("4", other), ("5", other)]
