@@ -1,6 +1,5 @@
 """Commands that fit task heads to a run and say how good they are: finetune, evaluate."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +7,7 @@ import typer
 
 from pragmatiq_builder.cli.console import RichProgress, show, stderr
 from pragmatiq_builder.cli.options import Config, Json, Threads, Tok, features_of_your_own
+from pragmatiq_builder.head_methods import METHODS, MethodName
 from pragmatiq_builder.threads import AUTO, set_threads
 
 RunFolder = Annotated[
@@ -24,14 +24,6 @@ Label = Annotated[
 Task = Annotated[str, typer.Option(help="Name of the task: the key of its probability in every answer.")]
 
 
-class Method(StrEnum):
-    """How a head is fitted."""
-
-    PROBE = "probe"
-    LORA = "lora"
-    HYBRID = "hybrid"
-
-
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command("finetune")(finetune_command)
@@ -44,11 +36,10 @@ def finetune_command(
     label: Label,
     task: Task,
     method: Annotated[
-        Method | None,
+        MethodName | None,
         typer.Option(
-            help="probe: a classifier on the frozen network, many tasks for one forward. hybrid: beside it recency, "
-            "counts, gaps and numeric statistics of the same history. lora: adapters that change the network for this "
-            "task alone, and cost a model of their own. Default: probe, or what the config says."
+            help=" ".join(f"{name}: {method.summary}." for name, method in METHODS.items())
+            + " Default: probe, or what the config says."
         ),
     ] = None,
     features: Annotated[
@@ -111,8 +102,7 @@ def finetune_command(
     if final:
         dates = {"--test-from": test_from, "--calibration-from": calibration_from, "--unseen-users": unseen_users}
         require_alone("--final", {"--method": method, "--config": config, "--overwrite": overwrite, **dates})
-    method_name = method.value if method else None
-    settings = finetune_settings(config, method_name, test_from, calibration_from, unseen_users)
+    settings = finetune_settings(config, method, test_from, calibration_from, unseen_users)
     loaded = load_run(run)
     with RichProgress() as progress:
         if final:

@@ -30,7 +30,7 @@ class ScoringModel:
     @property
     def adapted(self) -> SavedHead | None:
         """The head whose adapters change the scorer's network; it is the only one then."""
-        return next((saved for saved in self.heads if saved.head.method == "lora"), None)
+        return next((saved for saved in self.heads if saved.head.adapts_network), None)
 
     @property
     def max_events(self) -> int:
@@ -44,11 +44,11 @@ def scoring_models(heads: Sequence[SavedHead]) -> list[ScoringModel]:
     A single head with adapters takes the place of the plain network. Beside others it becomes ``scorer_<task>`` and
     ``scoring_<task>``. Raises :class:`ArtifactError` where two such names differ in case only.
     """
-    adapted = [saved for saved in heads if saved.head.method == "lora"]
+    adapted = [saved for saved in heads if saved.head.adapts_network]
     if len(adapted) == len(heads) == 1:
         return [ScoringModel(ENSEMBLE, SCORER, tuple(heads))]
     _require_names_apart([saved.head.task for saved in adapted])
-    plain = tuple(saved for saved in heads if saved.head.method != "lora")
+    plain = tuple(saved for saved in heads if not saved.head.adapts_network)
     return [
         ScoringModel(ENSEMBLE, SCORER, plain),
         *(ScoringModel(f"{ENSEMBLE}_{saved.head.task}", f"{SCORER}_{saved.head.task}", (saved,)) for saved in adapted),

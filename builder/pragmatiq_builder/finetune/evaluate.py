@@ -23,7 +23,7 @@ from pragmatiq_builder.finetune.fitted import (
 from pragmatiq_builder.finetune.fitting import BASELINES, baseline_inputs, calibrated, fit_baseline, score
 from pragmatiq_builder.finetune.inputs import LabelledInputs
 from pragmatiq_builder.finetune.labels import LabelledRows
-from pragmatiq_builder.finetune.methods import fit_frozen, fit_task
+from pragmatiq_builder.finetune.methods import FitCase, fit_task
 from pragmatiq_builder.finetune.settings import FinetuneSettings
 from pragmatiq_builder.finetune.splits import By, Split, folds
 from pragmatiq_builder.heads import Head, load_head
@@ -209,7 +209,7 @@ def _held_out(case: _Case, test_from: str | None) -> tuple[_Outcome, Split]:
     saved = SavedHead(head, case.folder)
     arguments = (saved, case.rows, case.data)
     split = out_of_time(*arguments, test_from) if test_from else split_of(*arguments)
-    if head.method == "lora":
+    if head.adapts_network:
         network = merged(network, load_adapters(SavedHead(head, case.folder).adapters_file, weights_hash(network)))
     if not test_from:
         outcome = _outcome(case, head, _inputs(case, network), split)
@@ -244,13 +244,11 @@ def _cross_validated(case: _Case, n_folds: int) -> _Outcome:
     """The outcomes of all folds together, their rows fold by fold."""
     task, settings = case.head.task, case.settings
     # Of a frozen network the inputs are the same for every fold; adapters are fitted anew.
-    inputs = None if case.head.method == "lora" else _inputs(case, case.run.network)
+    inputs = None if case.head.adapts_network else _inputs(case, case.run.network)
+    fitted_to = FitCase(case.run, case.data, case.rows, task, settings, case.progress)
     outcomes = []
     for split in _fold_splits(case.users, n_folds, settings.seed):
-        if inputs is not None:
-            fit = fit_frozen(inputs, case.head.kind, split.train, task, settings)
-        else:
-            fit = fit_task(case.run, case.data, case.rows, split.train, task, settings, None, case.progress)
+        fit = fit_task(fitted_to, split.train, inputs=inputs)
         head = calibrated(fit.head, fit.inputs.rows(split.calibration), settings.seed)
         outcomes.append(_outcome(case, head, fit.inputs, split))
     return _Outcome(

@@ -13,10 +13,8 @@ from pragmatiq_builder.finetune.encoding import check_same_tokenizer, users_of
 from pragmatiq_builder.finetune.finetune import INPUTS_FILE, head_folder
 from pragmatiq_builder.finetune.fitted import labels_for, settings_of
 from pragmatiq_builder.finetune.fitting import score
-from pragmatiq_builder.finetune.labels import LabelledRows
-from pragmatiq_builder.finetune.methods import Fit, fit_frozen, fit_task
+from pragmatiq_builder.finetune.methods import Fit, FitCase, fit_task
 from pragmatiq_builder.finetune.own_features import require_given
-from pragmatiq_builder.finetune.settings import FinetuneSettings
 from pragmatiq_builder.finetune.splits import folds
 from pragmatiq_builder.heads import Head, load_head, save_head
 from pragmatiq_builder.heads.lora import save_adapters
@@ -69,8 +67,9 @@ def finetune_final(
     with replaced_folder(folder, "head", lambda _: None, progress=progress) as new:
         for file in (*folder.glob("evaluation*"), *folder.glob(INPUTS_FILE)):
             shutil.copy2(file, new / file.name)
-        fit = fit_task(run, data, rows, np.arange(len(rows.labels)), task, settings, new / INPUTS_FILE, progress)
-        scores = _scores_of_others(run, data, rows, fit, task, settings, progress)
+        case = FitCase(run, data, rows, task, settings, progress)
+        fit = fit_task(case, np.arange(len(rows.labels)), kept=new / INPUTS_FILE)
+        scores = _scores_of_others(case, fit)
         calibrator = fit_calibrator(scores, rows.labels, users, settings.seed)
         info = {**evaluated.head.info, **fit.head.info, "calibrator": type(calibrator).__name__.lower()}
         info |= {"final": final, "fitted_until_ts": int(rows.at.max())}
@@ -113,24 +112,13 @@ def _require_ready(evaluated: SavedHead, run: Run, label_file: Path, features_fi
         )
 
 
-def _scores_of_others(
-    run: Run,
-    data: TokenizedDataset,
-    rows: LabelledRows,
-    whole: Fit,
-    task: str,
-    settings: FinetuneSettings,
-    progress: Progress,
-) -> Float32:
+def _scores_of_others(case: FitCase, whole: Fit) -> Float32:
     """Each row's logit by a fit to other users, float32 [n]."""
-    fold = folds(whole.inputs.users.tolist(), CALIBRATION_FOLDS, settings.seed)
-    scores = np.zeros(len(rows.labels), np.float32)
+    fold = folds(whole.inputs.users.tolist(), CALIBRATION_FOLDS, case.settings.seed)
+    scores = np.zeros(len(case.rows.labels), np.float32)
     for number in range(CALIBRATION_FOLDS):
         train, held_out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        if settings.method == "lora":
-            fit = fit_task(run, data, rows, train, task, settings, None, progress)
-        else:
-            # A frozen network reads every row as it did for the whole fit.
-            fit = fit_frozen(whole.inputs, rows.kind, train, task, settings)
+        # A frozen network reads every row as it did for the whole fit.
+        fit = fit_task(case, train, inputs=whole.inputs)
         scores[held_out] = score(fit.head, fit.inputs.rows(held_out), calibrate=False)
     return scores

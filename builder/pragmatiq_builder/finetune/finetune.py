@@ -17,7 +17,7 @@ from pragmatiq_builder.finetune.encoding import check_same_tokenizer, users_of
 from pragmatiq_builder.finetune.fitting import calibrated
 from pragmatiq_builder.finetune.inputs import LabelledInputs
 from pragmatiq_builder.finetune.labels import LabelledRows, read_labels
-from pragmatiq_builder.finetune.methods import fit_task
+from pragmatiq_builder.finetune.methods import FitCase, fit_task
 from pragmatiq_builder.finetune.own_features import provenance, with_own_features
 from pragmatiq_builder.finetune.settings import FinetuneSettings
 from pragmatiq_builder.finetune.splits import Split, split_rows
@@ -74,7 +74,8 @@ def finetune(
 
     replaced = _described(folder, task) if folder.is_dir() and any(folder.iterdir()) else None
     with replaced_folder(folder, "head", require_free, progress=progress) as new:
-        fit = fit_task(run, data, rows, split.train, task, settings, new / INPUTS_FILE, progress)
+        case = FitCase(run, data, rows, task, settings, progress)
+        fit = fit_task(case, split.train, kept=new / INPUTS_FILE)
         head = calibrated(fit.head, fit.inputs.rows(split.calibration), settings.seed)
         head = replace(head, info={**head.info, **_provenance(run, label_file, rows, fit.inputs, split, settings)})
         head = replace(head, info={**head.info, **provenance(rows, features_file)})

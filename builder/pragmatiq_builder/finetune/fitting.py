@@ -11,8 +11,8 @@ from pragmatiq_builder.finetune.classifiers import ClassifierKind, choose_classi
 from pragmatiq_builder.finetune.inputs import LabelledInputs
 from pragmatiq_builder.finetune.labels import Kind
 from pragmatiq_builder.finetune.stacking import fit_stacked
+from pragmatiq_builder.head_methods import METHODS, MethodName
 from pragmatiq_builder.heads import INPUTS, Classifier, Head, HeadScorer, Linear, Platt, heads_graph
-from pragmatiq_builder.heads.head import Method
 from pragmatiq_triton.batch import Float32
 from pragmatiq_triton.tokenizer.features import RECENCY
 
@@ -20,13 +20,13 @@ BASELINES = ("counts", "features")
 _UNCALIBRATED = Platt(1.0, 0.0)
 
 
-def feature_names_of(method: Method, kind: Kind, names: Sequence[str]) -> tuple[str, ...]:
+def feature_names_of(method: MethodName, kind: Kind, names: Sequence[str]) -> tuple[str, ...]:
     """The features that a head of ``method`` reads, of all ``names``.
 
     A forecast needs to know how long ago the newest event was, which the network, measuring from that event, does not;
     a judgement of the newest event has nothing to learn from it.
     """
-    if method == "hybrid":
+    if METHODS[method].reads_features:
         return tuple(names)
     return (RECENCY,) if kind == "user" else ()
 
@@ -38,23 +38,24 @@ def vectors_of(kind: Kind) -> tuple[str, ...]:
 
 def fit_head(
     task: str,
-    method: Literal["probe", "hybrid"],
+    method: MethodName,
     kind: Kind,
     classifier: Literal["auto", "logistic", "boosting"],
     rows: LabelledInputs,
     seed: int,
 ) -> Head:
-    """Fit an uncalibrated head to ``rows``; ``classifier`` is a probe's.
+    """Fit an uncalibrated head of a ``method`` that leaves the network as it is; ``classifier`` is a probe's.
 
-    Raises :class:`~pragmatiq_triton.errors.DataError` where their labels lack a class.
+    Raises :class:`~pragmatiq_triton.errors.DataError` if the labels of ``rows`` lack a class.
     """
     vectors = np.hstack([getattr(rows.inputs, name) for name in vectors_of(kind)])
     read = feature_names_of(method, kind, rows.feature_names)
     features = rows.inputs.features[:, [rows.feature_names.index(name) for name in read]]
-    if method == "hybrid":
-        stacked = fit_stacked(vectors, features, rows.labels, rows.users, seed)
-        return _uncalibrated(task, method, kind, stacked, "stacked", rows.feature_names)
-    chosen, fitted = _fit(classifier, np.hstack([vectors, features]), rows, seed)
+    fitted: Classifier
+    if METHODS[method].reads_features:
+        chosen, fitted = "stacked", fit_stacked(vectors, features, rows.labels, rows.users, seed)
+    else:
+        chosen, fitted = _fit(classifier, np.hstack([vectors, features]), rows, seed)
     return _uncalibrated(task, method, kind, fitted, chosen, rows.feature_names)
 
 
@@ -100,7 +101,7 @@ def _fit(
 
 
 def _uncalibrated(
-    task: str, method: Method, kind: Kind, classifier: Classifier, chosen: str, names: Sequence[str]
+    task: str, method: MethodName, kind: Kind, classifier: Classifier, chosen: str, names: Sequence[str]
 ) -> Head:
     read = feature_names_of(method, kind, names)
     inputs = (*vectors_of(kind), *(["features"] if read else []))

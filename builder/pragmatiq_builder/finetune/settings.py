@@ -8,7 +8,7 @@ from msgspec import Meta, Struct, field
 
 from pragmatiq_builder.finetune.lora import LoraSettings
 from pragmatiq_builder.finetune.splits import SplitSettings
-from pragmatiq_builder.heads.head import Method
+from pragmatiq_builder.head_methods import METHODS, MethodName, methods_that
 from pragmatiq_builder.settings import load_settings, read_settings
 from pragmatiq_triton.errors import ConfigError
 
@@ -16,8 +16,8 @@ from pragmatiq_triton.errors import ConfigError
 class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that fine-tuning can be told."""
 
-    method: Method = "probe"
-    """probe: a classifier on the frozen network; hybrid: beside features of the history; lora: adapters of its own."""
+    method: MethodName = "probe"
+    """How the head is fitted (:data:`~pragmatiq_builder.head_methods.METHODS`)."""
     classifier: Literal["auto", "logistic", "boosting"] = "auto"
     """Of a probe; auto takes the one with the smaller log loss for users not seen."""
     split: SplitSettings = field(default_factory=SplitSettings)
@@ -26,20 +26,21 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def require_reads(self, features_file: Path | None) -> None:
         """Raise :class:`ConfigError` for features of the bank's own that ``method`` does not read."""
-        if features_file and self.method != "hybrid":
+        if features_file and not METHODS[self.method].reads_features:
+            readers = " or ".join(name for name, method in METHODS.items() if method.reads_features)
             raise ConfigError(
-                f"--features: features of your own do nothing with method: {self.method}; choose method: hybrid"
+                f"--features: features of your own do nothing with method: {self.method}; choose method: {readers}"
             )
 
     def require_effect(self) -> None:
         """Raise :class:`ConfigError` for settings that ``method`` does not read."""
-        if self.method != "lora" and self.lora != LoraSettings():
-            raise ConfigError(f"lora: does nothing with method: {self.method}; leave it out, or choose method: lora")
-        if self.method != "probe" and self.classifier != "auto":
-            raise ConfigError(
-                f"classifier: {self.classifier} does nothing with method: {self.method}, which has a classifier of its "
-                "own; leave it out, or choose method: probe"
-            )
+        defaults = FinetuneSettings()
+        for name in {name for method in METHODS.values() for name in method.settings}:
+            if name not in METHODS[self.method].settings and getattr(self, name) != getattr(defaults, name):
+                raise ConfigError(
+                    f"{name}: does nothing with method: {self.method}; leave it out, or choose method: "
+                    f"{methods_that(name)}"
+                )
 
 
 def finetune_settings(

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from pragmatiq_builder.head_methods import METHODS, MethodName
 from pragmatiq_builder.heads.parts import Calibrator, Classifier, Isotonic, Linear, Platt, Stacked, Trees
 from pragmatiq_triton.errors import ArtifactError, ConfigError
 
@@ -25,7 +26,6 @@ INPUTS = ("user_embedding", "event_state", "features")
 LOWEST_PROBABILITY, HIGHEST_PROBABILITY = 1e-6, 1 - 1e-6
 
 Arrays = dict[str, npt.NDArray[Any]]
-Method = Literal["probe", "lora", "hybrid"]
 Kind = Literal["user", "event"]
 
 _CLASSIFIERS: dict[str, type[Classifier]] = {"linear": Linear, "trees": Trees, "stacked": Stacked}
@@ -43,7 +43,7 @@ class Head:
     """
 
     task: str
-    method: Method
+    method: MethodName
     kind: Kind
     inputs: tuple[str, ...]
     feature_names: tuple[str, ...]
@@ -53,7 +53,7 @@ class Head:
 
     def __post_init__(self) -> None:
         check_task(self.task)
-        for name, value, known in (("method", self.method, Method), ("kind", self.kind, Kind)):
+        for name, value, known in (("method", self.method, MethodName), ("kind", self.kind, Kind)):
             if value not in get_args(known):
                 raise ConfigError(f"task {self.task}: {name} {value!r}, expected one of {', '.join(get_args(known))}")
         if not self.inputs or self.inputs != tuple(name for name in INPUTS if name in self.inputs):
@@ -63,6 +63,11 @@ class Head:
                 f"task {self.task}: inputs {self.inputs} with feature names {self.feature_names}: "
                 "name the columns exactly where 'features' is an input"
             )
+
+    @property
+    def adapts_network(self) -> bool:
+        """Whether it reads a network that was changed for it."""
+        return METHODS[self.method].adapts_network
 
 
 def check_task(task: str) -> None:

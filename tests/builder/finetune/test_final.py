@@ -130,18 +130,22 @@ def test_a_final_head_is_fitted_to_all_rows_and_keeps_its_evaluation(
     before = {file.name: file.read_bytes() for file in folder.glob("evaluation*")}
     evaluated = load_head(folder)
     trained: list[int] = []
+    read_again: list[bool] = []
     original = module.fit_task
 
-    def fit_task(*arguments: Any) -> Any:
-        trained.append(len(arguments[3]))
-        return original(*arguments)
+    def fit_task(case: Any, train: Any, **given: Any) -> Any:
+        trained.append(len(train))
+        fit = original(case, train, **given)
+        read_again.append(fit.inputs is not given.get("inputs"))
+        return fit
 
     monkeypatch.setattr(module, "fit_task", fit_task)
     told = Counting()
     head = finetune_final(bank.run, bank.data, labels(bank), task, told)
     rows = read_labels(labels(bank), bank.data)
     assert trained[0] == len(rows.at)
-    assert len(trained) == (6 if settings.method == "lora" else 1)
+    assert len(trained) == 6
+    assert sum(read_again) == (6 if settings.method == "lora" else 1)
     assert {file.name: file.read_bytes() for file in folder.glob("evaluation*")} == before
     saved = load_head(folder)
     assert saved.info == head.info

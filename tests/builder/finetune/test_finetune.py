@@ -153,7 +153,7 @@ def test_a_second_head_of_a_task_is_refused_or_replaces_the_first_as_a_whole_and
 def test_a_task_that_another_process_fits_is_refused(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     fit, refused = module.fit_task, []
 
-    def fits(*arguments: Any) -> Any:
+    def fits(*arguments: Any, **given: Any) -> Any:
         with monkeypatch.context() as patched:
             patched.setattr(module, "fit_task", fit)
             with pytest.raises(OutputError, match=rf"process {os.getpid()} is writing this head"):
@@ -161,7 +161,7 @@ def test_a_task_that_another_process_fits_is_refused(bank: Bank, monkeypatch: py
             refused.append(True)
             # Other tasks of the run may be fitted meanwhile.
             finetune(bank.run, bank.data, bank.labels["user"], "beside", PROBE)
-        return fit(*arguments)
+        return fit(*arguments, **given)
 
     monkeypatch.setattr(module, "fit_task", fits)
     finetune(bank.run, bank.data, bank.labels["user"], "twice", PROBE)
@@ -176,8 +176,8 @@ def test_a_failure_half_way_leaves_the_older_head_and_nothing_else(
 ) -> None:
     done = getattr(module, step)
 
-    def fails(*arguments: Any) -> None:
-        done(*arguments)
+    def fails(*arguments: Any, **given: Any) -> None:
+        done(*arguments, **given)
         raise error(step)
 
     monkeypatch.setattr(module, step, fails)

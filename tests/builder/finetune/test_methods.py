@@ -7,10 +7,9 @@ import pytest
 
 from pragmatiq_builder.finetune import encoding
 from pragmatiq_builder.finetune.labels import read_labels
-from pragmatiq_builder.finetune.methods import fit_task
+from pragmatiq_builder.finetune.methods import FitCase, fit_task
 from pragmatiq_builder.finetune.settings import FinetuneSettings
 from pragmatiq_builder.heads import Linear, Stacked
-from pragmatiq_builder.progress import Silent
 from tests.builder.finetune.customers import Bank, exported_once, make_bank
 from tests.builder.finetune.test_finetune import LORA, PROBE
 
@@ -34,7 +33,7 @@ def test_only_training_labels_are_read(bank: Bank, settings: FinetuneSettings, k
     heads = []
     for labels in (rows.labels, np.where(rows.users % 3, rows.labels, 1 - rows.labels)):
         given = replace(rows, labels=labels.astype(np.int8))
-        fit = fit_task(bank.run, bank.data, given, train, "churn", settings, None, Silent())
+        fit = fit_task(FitCase(bank.run, bank.data, given, "churn", settings), train)
         assert len(fit.inputs.labels) == len(rows.labels)
         assert (fit.adapters is not None) == (settings.method == "lora")
         heads.append(fit.head)
@@ -50,8 +49,9 @@ def test_only_training_labels_are_read(bank: Bank, settings: FinetuneSettings, k
 def test_kept_inputs_are_written_and_then_read(bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = read_labels(bank.labels["event"], bank.data)
     train, kept = np.arange(len(rows.at)), tmp_path / "inputs.npz"
-    fits = [fit_task(bank.run, bank.data, rows, train, "t", PROBE, kept, Silent())]
+    case = FitCase(bank.run, bank.data, rows, "t", PROBE)
+    fits = [fit_task(case, train, kept=kept)]
     monkeypatch.setattr(encoding, "exported", None)
-    fits.append(fit_task(bank.run, bank.data, rows, train, "t", PROBE, kept, Silent()))
+    fits.append(fit_task(case, train, kept=kept))
     np.testing.assert_array_equal(*(fit.inputs.inputs.event_state for fit in fits))
     np.testing.assert_array_equal(*(fit.head.classifier.weights for fit in fits))

@@ -25,8 +25,8 @@ def test_what_is_not_said_has_a_default() -> None:
     ("settings", "message"),
     [
         (FinetuneSettings(lora=LoraSettings(rank=4)), "lora: does nothing with method: probe"),
-        (FinetuneSettings(method="hybrid", classifier="boosting"), "boosting does nothing with method: hybrid"),
-        (FinetuneSettings(method="lora", classifier="logistic"), "logistic does nothing with method: lora"),
+        (FinetuneSettings(method="hybrid", classifier="boosting"), "classifier: does nothing with method: hybrid"),
+        (FinetuneSettings(method="lora", classifier="logistic"), "classifier: does nothing with method: lora"),
     ],
 )
 def test_a_setting_that_the_method_does_not_read_is_an_error(settings: FinetuneSettings, message: str) -> None:
