@@ -127,7 +127,7 @@ class CachedTokenizer:
         self._tokenizer = tokenizer
         self._limits = limits
         self._fingerprints = fingerprints
-        self._keeps_numbers = tokenizer.features.level == "all"
+        self._keeps_numbers = tokenizer.features.reads_numbers
 
     def __call__(self, raw: bytes) -> UserFeatures:
         """Read and tokenize one record; raises what :func:`~pragmatiq_triton.records.decode_record` raises."""

@@ -10,6 +10,9 @@ import numpy.typing as npt
 from pragmatiq_triton.batch import Float32, Int32, Int64, Number, Token, cu_seqlens, ranges
 from pragmatiq_triton.tokenizer.vocabulary import UNK, Vocabulary
 
+SOURCE_KEY = "source"
+"""The field that every event has: where it came from."""
+
 LARGEST = float(np.finfo(np.float32).max)
 """Of a float32; a number beyond it counts as it."""
 

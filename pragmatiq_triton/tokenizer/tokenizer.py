@@ -12,13 +12,11 @@ from pragmatiq_triton.batch import Float32, Int32, Int64, Token, UserFeatures, c
 from pragmatiq_triton.records import Event, Milestone, Number, Record, Scalar, text_of
 from pragmatiq_triton.tokenizer.assemble import NO_TIME, EncodedRecord, assemble, newest
 from pragmatiq_triton.tokenizer.features import FeatureLevel, HistoryFeatures
-from pragmatiq_triton.tokenizer.fields import TextNumbering, cut_tails, encode_fields, group_values
+from pragmatiq_triton.tokenizer.fields import SOURCE_KEY, TextNumbering, cut_tails, encode_fields, group_values
 from pragmatiq_triton.tokenizer.moment import record_before
 from pragmatiq_triton.tokenizer.own_features import OwnFeatures, column_names
 from pragmatiq_triton.tokenizer.values import canonical
 from pragmatiq_triton.tokenizer.vocabulary import Vocabulary
-
-SOURCE_KEY = "source"
 
 
 class EncodedEvents(NamedTuple):

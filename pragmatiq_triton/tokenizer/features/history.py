@@ -1,6 +1,7 @@
-"""Plain features of a history: recency, frequency, gaps, and the statistics of its numbers.
+"""All features of a history, by level: recency; frequency, gaps and the statistics of numbers; and the families.
 
-One function for training and serving, over any bank's fields: the tokenizer has found out which are numbers.
+One function for training and serving, over any bank's fields: the tokenizer has found out which are numbers, which are
+categories and which are texts.
 """
 
 from collections.abc import Sequence
@@ -12,13 +13,21 @@ import numpy.typing as npt
 
 from pragmatiq_triton.batch import Float32, Int64, Token
 from pragmatiq_triton.tokenizer.assemble import EncodedRecord, reference_time
+from pragmatiq_triton.tokenizer.features.categories import Categories
+from pragmatiq_triton.tokenizer.features.kinds import KindGaps
+from pragmatiq_triton.tokenizer.features.numbers import Numbers
+from pragmatiq_triton.tokenizer.features.profile import Profile
+from pragmatiq_triton.tokenizer.features.rhythm import Rhythm
+from pragmatiq_triton.tokenizer.features.view import HistoryView, WordFields
 from pragmatiq_triton.tokenizer.fields import LARGEST
 from pragmatiq_triton.tokenizer.times import MICROSECONDS, calendar, log_seconds, month
 from pragmatiq_triton.tokenizer.vocabulary import Vocabulary
 
 Float64 = npt.NDArray[np.float64]
-FeatureLevel = Literal["none", "recency", "all"]
-"""How much of it a model repository computes: each is the beginning of the next."""
+FeatureLevel = Literal["none", "recency", "all", "wide"]
+"""How much of it a model repository computes: each is the beginning of the next.
+
+``all`` is what earlier heads read; ``wide`` has the families too."""
 
 RECENCY = "recency"
 """Log-seconds from the newest event to the moment of judgement; the network itself measures time from that event."""
@@ -47,13 +56,20 @@ class HistoryFeatures:
     number_keys: tuple[str, ...]
     key_ids: Int64
     timezone: str
+    families: "Families | None" = None
 
     @classmethod
     def of(cls, vocabulary: Vocabulary, level: FeatureLevel) -> "HistoryFeatures":
         """The features of ``level`` for records that ``vocabulary`` encodes."""
         keys = vocabulary.number_keys
         ids = np.asarray([vocabulary.key_id(key) for key in keys], np.int64)
-        return cls(level, tuple(keys), ids, vocabulary.config.calendar_tz)
+        zone = vocabulary.config.calendar_tz
+        return cls(level, tuple(keys), ids, zone, Families.of(vocabulary) if level == "wide" else None)
+
+    @property
+    def reads_numbers(self) -> bool:
+        """Whether the values of fields of numbers are needed, beside their tokens."""
+        return self.level not in ("none", "recency")
 
     @property
     def names(self) -> list[str]:
@@ -65,7 +81,8 @@ class HistoryFeatures:
         counts = ["events", *(f"events_{days}d" for days in COUNT_DAYS)]
         gaps = [f"gap.{window}.{name}" for window in _WINDOWS for name in _GAPS]
         numbers = [f"{key}.{window}.{name}" for window in _WINDOWS for name in _STATISTICS for key in self.number_keys]
-        return [RECENCY, *_TIMES, *counts, *gaps, *numbers]
+        wide = self.families.names if self.families else []
+        return [RECENCY, *_TIMES, *counts, *gaps, *numbers, *wide]
 
     def __call__(self, record: EncodedRecord) -> Float32:
         """float32 [len(names)] of the record's events, all of them."""
@@ -86,6 +103,7 @@ class HistoryFeatures:
             _gap_statistics(gaps[1 - LAST :]),
             _statistics(values),
             _statistics(values[-LAST:]),
+            *(self.families(record, values) if self.families else ()),
         ]
         values = np.concatenate([np.asarray(column, np.float64) for column in columns])
         # A sum of large numbers may pass float32's range, and a head reads nothing infinite.
@@ -108,6 +126,48 @@ class HistoryFeatures:
         event_of = np.repeat(np.arange(n_events), record.event_lengths)
         table[event_of[rows], column_of[record.tokens[rows, Token.KEY]]] = record.numbers[rows]
         return table
+
+
+@dataclass(frozen=True, slots=True)
+class Families:
+    """The families of features beyond the level ``all``."""
+
+    words: WordFields
+    numbers: Numbers
+    categories: Categories
+    kinds: KindGaps
+    rhythm: Rhythm
+    profile: Profile
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary) -> "Families":
+        """Of records that ``vocabulary`` encodes."""
+        words = WordFields.of(vocabulary)
+        return cls(
+            words,
+            Numbers(vocabulary.number_keys),
+            Categories(words),
+            KindGaps(words),
+            Rhythm(vocabulary.config.calendar_tz),
+            Profile(vocabulary),
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """A name per column."""
+        families = (self.numbers, self.categories, self.kinds, self.rhythm, self.profile)
+        return [name for family in families for name in family.names]
+
+    def __call__(self, record: EncodedRecord, numbers: Float64) -> list[Float64]:
+        """The columns of each family; ``numbers`` [n_events, n_keys] are the fields of numbers."""
+        view = HistoryView(record, self.words)
+        return [
+            self.numbers(view, numbers),
+            self.categories(view),
+            self.kinds(view),
+            self.rhythm(view),
+            self.profile(view),
+        ]
 
 
 def _duration(elapsed_us: Int64) -> Float64:

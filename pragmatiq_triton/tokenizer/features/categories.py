@@ -1,0 +1,88 @@
+"""What the fields of words say: shares of frequent values, and whether the newest value is new to this customer."""
+
+import numpy as np
+
+from pragmatiq_triton.batch import Int64, Token, cu_seqlens
+from pragmatiq_triton.tokenizer.features.view import MISSING, Float64, HistoryView, WordFields, lasting
+
+SHARES = 8
+"""Frequent values of each category whose shares are told."""
+_OF_EACH = ("rank", "seen", "since", "share", "distinct", "entropy")
+
+
+class Categories:
+    """Of each field of words, over all events that have it.
+
+    ``rank``: of the newest value, by how often values came in training, NaN of texts and of values never seen there;
+    ``seen``: how many earlier events have the newest value; ``since``: log-seconds since the last of those, NaN if it
+    is new; ``share``: theirs among the earlier events that have the field; ``distinct`` values, and their ``entropy``
+    in nats (of categories); ``is0`` to ``is7``: shares of the most frequent values in training.
+    """
+
+    def __init__(self, words: WordFields) -> None:
+        self._words = words
+        self._categories = np.flatnonzero(~words.is_text)
+        self._texts = np.flatnonzero(words.is_text)
+        names = words.names
+        self._shares = [(c, i) for c in self._categories.tolist() for i in range(min(SHARES, int(words.n_values[c])))]
+        self.names = [f"{name}.{what}" for what in _OF_EACH for name in names]
+        self.names += [f"{names[column]}.is{i}" for column, i in self._shares]
+        self._ids = np.concatenate(
+            [np.zeros(0, np.int64)]
+            + [np.arange(words.first_ids[c], words.first_ids[c] + words.n_values[c]) for c in self._categories]
+        ).astype(np.int64)
+        self._starts = cu_seqlens(words.n_values[self._categories])[:-1]
+        self._size = int((words.first_ids + words.n_values).max(initial=0))
+        self._shown = np.asarray([words.first_ids[c] + i for c, i in self._shares], np.int64)
+        self._shown_columns = np.asarray([c for c, _ in self._shares], np.int64)
+
+    def __call__(self, view: HistoryView) -> Float64:
+        values, words = view.values, self._words
+        n, n_fields = values.shape
+        if not n or not n_fields:
+            return np.full(len(self.names), np.nan)
+        known = values != MISSING
+        last = n - 1 - np.argmax(known[::-1], axis=0)
+        newest = values[last, np.arange(n_fields)]
+        has = known.any(axis=0)
+        blank = np.where(has, 1.0, np.nan)
+        earlier = (values == newest) & known
+        earlier[last, np.arange(n_fields)] = False
+        seen = earlier.sum(axis=0)
+        total = known.sum(axis=0)
+        before = n - 1 - np.argmax(earlier[::-1], axis=0)
+        since = np.where(seen > 0, lasting(view.ts[last] - view.ts[before]), np.nan)
+        rank = newest - words.first_ids
+        rank = np.where(has & (rank >= 0) & (rank < words.n_values), rank, np.nan)
+        share = np.where(total > 1, seen / np.maximum(total - 1, 1), np.nan)
+        distinct, entropy = np.full(n_fields, np.nan), np.full(n_fields, np.nan)
+        counts = self._counts(view)
+        distinct[self._categories], entropy[self._categories] = self._spread(counts, total[self._categories])
+        for column in self._texts[has[self._texts]].tolist():
+            distinct[column] = len(np.unique(values[known[:, column], column]))
+        shown = counts[self._shown] / np.maximum(total[self._shown_columns], 1) * blank[self._shown_columns]
+        return np.concatenate(
+            [rank, seen * blank, since, share, distinct * blank, entropy * blank, shown]
+        )  # in the order of ``names``
+
+    def _spread(self, counts: Int64, total: Int64) -> tuple[Float64, Float64]:
+        """Distinct values of each category and their entropy; those that training never saw count as one value."""
+        if not len(self._starts):
+            return np.zeros(0), np.zeros(0)
+        of_values = counts[self._ids]
+        unread = total - np.add.reduceat(of_values, self._starts)
+        distinct: Int64 = np.add.reduceat(of_values > 0, self._starts, dtype=np.int64) + (unread > 0)
+        n = np.maximum(total, 1)
+        weighted: Float64 = np.add.reduceat(_x_log_x(of_values), self._starts) + _x_log_x(unread)
+        return distinct.astype(np.float64), np.log(n) - weighted / n
+
+    def _counts(self, view: HistoryView) -> Int64:
+        """How often each value of a category came, int64 [largest id + 1]."""
+        tokens = view.record.tokens
+        ids = tokens[(tokens[:, Token.TEXT] < 0) & (tokens[:, Token.VALUE] < self._size), Token.VALUE]
+        return np.bincount(ids, minlength=max(self._size, 1))
+
+
+def _x_log_x(counts: Int64) -> Float64:
+    found: Float64 = counts.astype(np.float64) * np.log(np.maximum(counts, 1))
+    return found
