@@ -29,7 +29,7 @@ class HeadMethod:
 METHODS: dict[MethodName, HeadMethod] = {
     "probe": HeadMethod("a classifier on the frozen network, many tasks for one forward", settings=("classifier",)),
     "hybrid": HeadMethod(
-        "beside it recency, counts, gaps and numeric statistics of the same history", reads_features=True
+        "beside it features of the same history (counts, gaps, numbers, words, profile)", reads_features=True
     ),
     "lora": HeadMethod(
         "adapters that change the network for this task alone, and cost a model of their own",

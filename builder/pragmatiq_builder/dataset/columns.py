@@ -14,8 +14,7 @@ from pragmatiq_builder.raw import EventChunk, ProfileChunk, read_events
 from pragmatiq_builder.raw.findings import Findings, FirstError
 from pragmatiq_triton.batch import Int64, cu_seqlens
 from pragmatiq_triton.time_range import TimeRange
-from pragmatiq_triton.tokenizer.fields import FieldColumn
-from pragmatiq_triton.tokenizer.tokenizer import SOURCE_KEY
+from pragmatiq_triton.tokenizer.fields import SOURCE_KEY, FieldColumn
 from pragmatiq_triton.tokenizer.values import ValueRules, canonical
 
 Part = Literal["events", "attributes", "milestones"]

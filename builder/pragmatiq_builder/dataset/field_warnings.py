@@ -15,7 +15,7 @@ from pragmatiq_builder.dataset.field_table import (
 from pragmatiq_builder.dataset.fit import NUMERIC_LEAST_VALUES, NUMERIC_SHARE
 from pragmatiq_builder.dataset.fitted_shares import Fitted, is_notable
 from pragmatiq_triton.listing import listed
-from pragmatiq_triton.tokenizer.tokenizer import SOURCE_KEY
+from pragmatiq_triton.tokenizer.fields import SOURCE_KEY
 from pragmatiq_triton.tokenizer.vocabulary import Vocabulary
 
 NEAR_NUMERIC = 0.9

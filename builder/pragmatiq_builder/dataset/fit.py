@@ -19,7 +19,7 @@ from pragmatiq_triton.listing import listed
 from pragmatiq_triton.text_encoders.protocol import shortened
 from pragmatiq_triton.time_range import PLAUSIBLE
 from pragmatiq_triton.tokenizer.config import FIELD_LISTS, TokenizerConfig
-from pragmatiq_triton.tokenizer.tokenizer import SOURCE_KEY
+from pragmatiq_triton.tokenizer.fields import SOURCE_KEY
 from pragmatiq_triton.tokenizer.values import is_plain_number, numbers_of
 from pragmatiq_triton.tokenizer.vocabulary import FORMAT_VERSION, N_SPECIAL, FieldKind, Float64, Vocabulary
 

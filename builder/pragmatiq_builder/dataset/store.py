@@ -37,7 +37,7 @@ from pragmatiq_triton.batch import Batch, Int64, Token, UserFeatures, collate
 from pragmatiq_triton.errors import ArtifactError
 from pragmatiq_triton.time_range import TimeRange
 from pragmatiq_triton.tokenizer import EncodedRecord, Vocabulary, assemble
-from pragmatiq_triton.tokenizer.tokenizer import SOURCE_KEY
+from pragmatiq_triton.tokenizer.fields import SOURCE_KEY
 
 FORMAT = 2
 # The arrays that are not int64 [n]: their type and the shape of a row.

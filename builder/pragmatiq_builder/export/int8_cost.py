@@ -86,7 +86,7 @@ class Int8Quantizer:
     def _scores(self, head: Head, scorer: Scorer, most: int) -> Float32:
         rows = self._tests[head.task]
         inputs = head_inputs(self._data, rows, scorer, max_events=most, progress=self._progress)
-        names = Tokenizer(self._data.vocabulary, "all").features.names
+        names = Tokenizer(self._data.vocabulary, "wide").features.names
         return score(head, LabelledInputs(inputs, names, rows.labels, users_of(self._data, rows)))
 
     def _users(self, numbers: Int64, most: int) -> Iterator[UserFeatures]:

@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 
 from pragmatiq_builder.finetune.calibration import fit_calibrator
-from pragmatiq_builder.finetune.classifiers import ClassifierKind, choose_classifier, fit_classifier
+from pragmatiq_builder.finetune.classifiers import ClassifierKind, choose_classifier, fit_classifier, useful_columns
 from pragmatiq_builder.finetune.inputs import LabelledInputs
 from pragmatiq_builder.finetune.labels import Kind
-from pragmatiq_builder.finetune.stacking import fit_stacked
+from pragmatiq_builder.finetune.stacking import fit_stacked, vectors_pay
 from pragmatiq_builder.head_methods import METHODS, MethodName
 from pragmatiq_builder.heads import INPUTS, Classifier, Head, HeadScorer, Linear, Platt, heads_graph
 from pragmatiq_triton.batch import Float32
@@ -51,11 +51,12 @@ def fit_head(
     vectors = np.hstack([getattr(rows.inputs, name) for name in vectors_of(kind)])
     read = feature_names_of(method, kind, rows.feature_names)
     features = rows.inputs.features[:, [rows.feature_names.index(name) for name in read]]
-    fitted: Classifier
     if METHODS[method].reads_features:
-        chosen, fitted = "stacked", fit_stacked(vectors, features, rows.labels, rows.users, seed)
-    else:
-        chosen, fitted = _fit(classifier, np.hstack([vectors, features]), rows, seed)
+        useful = useful_columns(features)
+        stacked = fit_stacked(vectors, features[:, useful], rows.labels, rows.users, seed)
+        head = _uncalibrated(task, method, kind, stacked, "stacked", [read[column] for column in useful.tolist()])
+        return replace(head, info={**head.info, "vectors_pay": vectors_pay(stacked)})
+    chosen, fitted = _fit(classifier, np.hstack([vectors, features]), rows, seed)
     return _uncalibrated(task, method, kind, fitted, chosen, rows.feature_names)
 
 
@@ -75,9 +76,10 @@ def baseline_inputs(name: str, rows: LabelledInputs) -> LabelledInputs:
 
 def fit_baseline(name: str, kind: Kind, rows: LabelledInputs, seed: int) -> Head:
     """The uncalibrated head of a baseline on ``baseline_inputs``, by the better of the two classifiers, as a probe."""
-    chosen, fitted = _fit("auto", rows.inputs.features, rows, seed)
-    info = {"classifier": chosen}
-    return Head(name, "probe", kind, ("features",), tuple(rows.feature_names), fitted, _UNCALIBRATED, info)
+    useful = useful_columns(rows.inputs.features)
+    chosen, fitted = _fit("auto", rows.inputs.features[:, useful], rows, seed)
+    read = tuple(rows.feature_names[column] for column in useful.tolist())
+    return Head(name, "probe", kind, ("features",), read, fitted, _UNCALIBRATED, {"classifier": chosen})
 
 
 def calibrated(head: Head, rows: LabelledInputs, seed: int) -> Head:

@@ -103,7 +103,7 @@ class Reach:
 
 def feature_names_of_rows(data: TokenizedDataset, rows: LabelledRows) -> list[str]:
     """The columns of :attr:`HeadInputs.features`: those of the history, and the bank's own that ``rows`` have."""
-    return Tokenizer(data.vocabulary, "all", OwnFeatures(rows.own_names)).feature_names
+    return Tokenizer(data.vocabulary, "wide", OwnFeatures(rows.own_names)).feature_names
 
 
 def row_features(data: TokenizedDataset, rows: LabelledRows, level: FeatureLevel) -> Float32:
@@ -130,7 +130,7 @@ def head_inputs(
 
     ``max_events``: newest events of each history that the network reads, all that the tokenizer keeps by default.
     """
-    tokenizer = Tokenizer(data.vocabulary, "all")
+    tokenizer = Tokenizer(data.vocabulary, "wide")
     n_own = len(rows.own_names)
     counted = CountedKeys(data)
     n, dim = len(rows.users), scorer.dim

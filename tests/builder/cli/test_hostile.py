@@ -70,10 +70,14 @@ LINES: dict[str, tuple[str, ...]] = {
         "RUN --out OUT --text-model MODEL",
         "RUN --out OUT --precision int8 --data TOK --label t=LABEL",
     ),
-    "finetune": ("TOK --run RUN --label LABEL --task new --config CONFIG",),
+    "finetune": (
+        "TOK --run RUN --label LABEL --task new --config CONFIG",
+        "TOK --run RUN --label LABEL --task new --method hybrid --features FEATURES",
+    ),
     "evaluate": (
         "TOK --run RUN --label LABEL --task t --out OUT --replicates 40",
         "TOK --run RUN --label LABEL --task t --rows ROWS --baseline-rows BASELINE --replicates 40",
+        "TOK --run RUN --label LABEL --task t --features FEATURES --replicates 40",
     ),
     "warm": ("REPOSITORY RAW --cache-folder OUT --settings SETTINGS", "REPOSITORY RECORDS --cache-folder OUT"),
     "serve": (
@@ -83,6 +87,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "predict": (
         "RAW --repository REPOSITORY --out OUT --at LABEL --processes 1",
         "RECORDS --repository REPOSITORY --out OUT --rejected REJECTED --settings SETTINGS --processes 1",
+        "RAW --repository REPOSITORY --out OUT --at LABEL --features FEATURES --processes 1",
     ),
     "doctor": ("--need train",),
     "score": (
@@ -152,6 +157,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     some = events.take(pa.array(np.random.default_rng(0).choice(len(events), 300, replace=False)))
     pq.write_table(some.append_column("label", pa.array(np.arange(300) % 2)), labels)
     pq.write_table(some.append_column("score", pa.array(np.arange(300) / 300)), folder / "own-scores.parquet")
+    pq.write_table(some.append_column("bureau", pa.array(np.arange(300) / 300)), folder / "own-features.parquet")
     export_repository(run, folder / "repository")
     write_records(folder / "raw", folder / "records.jsonl", 3)
     (folder / "config.yaml").write_text("{}\n", encoding="utf-8")
@@ -174,6 +180,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "RECORDS": folder / "records.jsonl",
         "LABEL": labels,
         "BASELINE": folder / "own-scores.parquet",
+        "FEATURES": folder / "own-features.parquet",
         "CONFIG": folder / "config.yaml",
         "NEMOTRON": Path(__file__).parents[3] / "configs" / "data" / "tokenizer_nemotron.yaml",
         "EMBED": UPSTREAM / "embed" / "run",

@@ -161,7 +161,7 @@ def test_a_task_s_cost_is_that_of_its_test_rows(exported: Exported, task: str) -
     for repository in (exported.fp32, exported.int8):
         scorer = Scorer(repository / model.replace("scoring", "scorer") / "1")
         inputs = module.head_inputs(bank.data, rows, scorer, max_events=head.info.get("max_events"))
-        names = Tokenizer(bank.data.vocabulary, "all").features.names
+        names = Tokenizer(bank.data.vocabulary, "wide").features.names
         labelled = SimpleNamespace(inputs=inputs, feature_names=names)
         scores.append(fitting.score(head, labelled))
     fp32, int8 = scores

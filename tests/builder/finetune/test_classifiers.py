@@ -103,11 +103,12 @@ def test_rounding_down_changes_no_comparison(threshold: float) -> None:
 
 def test_boosting_is_scikit_learns() -> None:
     x, labels, groups = rows(600)
+    chosen = classifiers.choose_boosting(x, labels, groups, 3)
     trees = fit_classifier("boosting", x, labels, groups, seed=3)
-    model = classifiers._boosting(len(x), 3).fit(x, labels)
+    model = classifiers._boosting(chosen, len(x), 3).fit(x, labels)
     np.testing.assert_allclose(logits(trees, x), model.decision_function(x), atol=1e-5)
     assert isinstance(trees, Trees)
-    assert trees.tree[-1] == 249
+    assert trees.tree[-1] == chosen.trees - 1
 
 
 def test_trees_without_a_split_are_the_base_rate() -> None:
@@ -208,3 +209,16 @@ def test_rows_that_cannot_be_fitted_are_refused(kind: ClassifierKind) -> None:
         fit_classifier(kind, x, labels, groups, 0)
     with pytest.raises(DataError, match="row 4"):
         choose_classifier(x, labels, groups, 0)
+
+
+def test_columns_that_tell_nothing_or_twice_the_same_are_not_useful() -> None:
+    x = np.array([[1, 2, 2, np.nan, 5, np.nan, -0.0], [1, 3, 3, np.nan, np.nan, 4, 0.0]], F32)
+    assert classifiers.useful_columns(x).tolist() == [1, 4, 5]
+    assert classifiers.useful_columns(x[:, :1]).tolist() == [0]
+
+
+def test_small_trees_are_chosen_where_large_ones_learn_noise() -> None:
+    x, labels, groups = rows(300)
+    assert classifiers.choose_boosting(x, labels, groups, 0).leaves < 15
+    one_class = np.zeros(300, np.int8)
+    assert classifiers.choose_boosting(x, one_class, groups, 0) == classifiers.BOOSTINGS[0]

@@ -85,7 +85,7 @@ def served_record(kind: Kind, user: int, at: int, newest: int | None = None) -> 
 
 def served(data: TokenizedDataset, scorer: Scorer, record: Record) -> tuple[Float32, Float32, Float32]:
     """User embedding, event state and features as the server computes them."""
-    user = Tokenizer(data.vocabulary, "all")(record)
+    user = Tokenizer(data.vocabulary, "wide")(record)
     vectors = np.zeros((0, scorer.text_dim), np.float32)
     if user.texts:
         vectors = create_text_encoder(data.config.text_encoder_spec).encode(user.texts)
@@ -204,8 +204,8 @@ def test_raw_counts_are_those_of_the_raw_events(data: TokenizedDataset) -> None:
 def test_features_alone_are_those_beside_the_network(data: TokenizedDataset, scorer: Scorer, kind: Kind) -> None:
     rows = every_moment(data, kind)
     inputs = head_inputs(data, rows, scorer)
-    np.testing.assert_array_equal(row_features(data, rows, "all"), inputs.features)
-    recency = Tokenizer(data.vocabulary, "all").features.names.index("recency")
+    np.testing.assert_array_equal(row_features(data, rows, "wide"), inputs.features)
+    recency = Tokenizer(data.vocabulary, "wide").features.names.index("recency")
     np.testing.assert_array_equal(row_features(data, rows, "recency"), inputs.features[:, [recency]])
     assert row_features(data, rows, "none").shape == (len(rows.at), 0)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pragmatiq_builder.finetune.classifiers import fit_classifier
-from pragmatiq_builder.finetune.stacking import fit_stacked
+from pragmatiq_builder.finetune.stacking import fit_stacked, vectors_pay
 from pragmatiq_builder.heads import Head, HeadScorer, Platt, heads_graph
 from pragmatiq_triton.errors import DataError
 
@@ -69,6 +69,12 @@ def test_vectors_of_noise_do_no_harm(data):
     stacked = fit_stacked(noise, features, labels, users, seed=0)
     ranks = np.corrcoef(logits(stacked, noise, features), logits(stacked, noise * 0, features))[0, 1]
     assert ranks > 0.9
+    assert not vectors_pay(stacked)
+    np.testing.assert_array_equal(logits(stacked, noise, features), logits(stacked, noise * 0, features))
+
+
+def test_vectors_that_know_something_are_read(data):
+    assert vectors_pay(fit_stacked(*data, seed=0))
 
 
 def test_one_class_is_refused(data):
