@@ -72,7 +72,7 @@ def test_without_the_builder_the_error_says_what_to_install(monkeypatch):
         pt.load  # noqa: B018
 
 
-@pytest.mark.parametrize("module", ["model", "commands"])
+@pytest.mark.parametrize("module", ["model", "data"])
 def test_the_examples_run(module, api_repository, tmp_path):
     found = importlib.import_module(f"pragmatiq_builder.python_api.{module}")
     result = doctest.testmod(found, extraglobs={"repository": api_repository, "folder": tmp_path})
