@@ -22,7 +22,6 @@ class Categories:
     def __init__(self, words: WordFields) -> None:
         self._words = words
         self._categories = np.flatnonzero(~words.is_text)
-        self._texts = np.flatnonzero(words.is_text)
         names = words.names
         self._shares = [(c, i) for c in self._categories.tolist() for i in range(min(SHARES, int(words.n_values[c])))]
         self.names = [f"{name}.{what}" for what in _OF_EACH for name in names]
@@ -37,33 +36,41 @@ class Categories:
         self._shown_columns = np.asarray([c for c, _ in self._shares], np.int64)
 
     def __call__(self, view: HistoryView) -> Float64:
-        values, words = view.values, self._words
-        n, n_fields = values.shape
-        if not n or not n_fields:
-            return np.full(len(self.names), np.nan)
+        present, values = view.values
+        found = np.full((len(_OF_EACH), len(self._words.names)), np.nan)
+        shown = np.full(len(self._shown), np.nan)
+        if len(present):
+            counts = self._counts(view)
+            found[:, present], total = self._of_each(view, present, values, counts)
+            of_all = np.zeros(len(self._words.names), np.int64)
+            of_all[present] = total
+            of_shown = of_all[self._shown_columns]
+            shown = np.where(of_shown > 0, counts[self._shown] / np.maximum(of_shown, 1), np.nan)
+        return np.concatenate([found.ravel(), shown])
+
+    def _of_each(self, view: HistoryView, present: Int64, values: Int64, counts: Int64) -> tuple[Float64, Int64]:
+        """``_OF_EACH`` of the fields ``present``, [n_each, n_present], and how many events have each."""
+        n, n_present = values.shape
+        places = np.arange(n_present)
         known = values != MISSING
-        last = n - 1 - np.argmax(known[::-1], axis=0)
-        newest = values[last, np.arange(n_fields)]
-        has = known.any(axis=0)
-        blank = np.where(has, 1.0, np.nan)
-        earlier = (values == newest) & known
-        earlier[last, np.arange(n_fields)] = False
-        seen = earlier.sum(axis=0)
         total = known.sum(axis=0)
+        last = n - 1 - np.argmax(known[::-1], axis=0)
+        newest = values[last, places]
+        earlier = values == newest
+        earlier[last, places] = False
+        seen = earlier.sum(axis=0)
         before = n - 1 - np.argmax(earlier[::-1], axis=0)
         since = np.where(seen > 0, lasting(view.ts[last] - view.ts[before]), np.nan)
-        rank = newest - words.first_ids
-        rank = np.where(has & (rank >= 0) & (rank < words.n_values), rank, np.nan)
+        rank = newest - self._words.first_ids[present]
+        rank = np.where((rank >= 0) & (rank < self._words.n_values[present]), rank, np.nan)
         share = np.where(total > 1, seen / np.maximum(total - 1, 1), np.nan)
-        distinct, entropy = np.full(n_fields, np.nan), np.full(n_fields, np.nan)
-        counts = self._counts(view)
-        distinct[self._categories], entropy[self._categories] = self._spread(counts, total[self._categories])
-        for column in self._texts[has[self._texts]].tolist():
-            distinct[column] = len(np.unique(values[known[:, column], column]))
-        shown = counts[self._shown] / np.maximum(total[self._shown_columns], 1) * blank[self._shown_columns]
-        return np.concatenate(
-            [rank, seen * blank, since, share, distinct * blank, entropy * blank, shown]
-        )  # in the order of ``names``
+        of_all = np.zeros(len(self._words.names), np.int64)
+        of_all[present] = total
+        distinct, entropy = np.full((2, len(self._words.names)), np.nan)
+        distinct[self._categories], entropy[self._categories] = self._spread(counts, of_all[self._categories])
+        for place in np.flatnonzero(self._words.n_values[present] == 0).tolist():
+            distinct[present[place]] = len(np.unique(values[known[:, place], place]))
+        return np.stack([rank, seen, since, share, distinct[present], entropy[present]]), total
 
     def _spread(self, counts: Int64, total: Int64) -> tuple[Float64, Float64]:
         """Distinct values of each category and their entropy; those that training never saw count as one value."""

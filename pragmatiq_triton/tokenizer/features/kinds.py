@@ -53,11 +53,14 @@ class KindGaps:
         found = np.full(len(self.names), np.nan)
         if not view.n or not len(self._ids):
             return found
-        is_kind = view.values[:, self._columns] == self._ids
-        has = is_kind.any(axis=0)
+        present, values = view.values
+        # The kinds whose field some event has, and where it lies among the present ones.
+        kinds = np.flatnonzero(np.isin(self._columns, present))
+        is_kind = values[:, np.searchsorted(present, self._columns[kinds])] == self._ids[kinds]
         last = view.n - 1 - np.argmax(is_kind[::-1], axis=0)
-        found[: len(self._ids)] = np.where(has, lasting(view.at - view.ts[last]), np.nan)
-        times = {place: view.ts[is_kind[:, place]] for place in np.flatnonzero(has).tolist()}
+        has = np.flatnonzero(is_kind[last, np.arange(len(kinds))])
+        found[kinds[has]] = lasting(view.at - view.ts[last[has]])
+        times = {int(kinds[place]): view.ts[is_kind[:, place]] for place in has.tolist()}
         for number, (first, second) in enumerate(self._pairs):
             if first in times and second in times:
                 start = len(self._ids) + number * len(_OF_A_PAIR)

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from pragmatiq_triton.batch import Int64, Token, cu_seqlens
+from pragmatiq_triton.batch import Int64, Token
 from pragmatiq_triton.tokenizer.assemble import EncodedRecord, reference_time
 from pragmatiq_triton.tokenizer.times import MICROSECONDS, log_seconds
 from pragmatiq_triton.tokenizer.vocabulary import Vocabulary
@@ -73,25 +73,30 @@ class HistoryView:
         self.n = len(self.ts)
 
     @cached_property
-    def values(self) -> Int64:
-        """Which value each event has of each field of words, int64 [n, n_fields]; ``MISSING`` without the field.
+    def values(self) -> tuple[Int64, Int64]:
+        """Which value each event has of the fields of words that some event has.
 
-        Of a category it is the value's id, of a text a number that equal texts share.
+        The numbers of these fields, int64 [n_present], and their values, int64 [n, n_present]: of a category the
+        value's id, of a text a number that equal texts share; ``MISSING`` without the field.
         """
-        # Column by column in memory: every family looks along the events of a field.
-        table = np.full((self.n, len(self.words.names)), MISSING, np.int64, order="F")
         tokens = self.record.tokens
         if not len(tokens) or not len(self.words.names):
-            return table
+            return np.zeros(0, np.int64), np.zeros((self.n, 0), np.int64)
         column_of = np.full(int(max(self.words.key_ids.max(), tokens[:, Token.KEY].max())) + 1, MISSING, np.int64)
         column_of[self.words.key_ids] = np.arange(len(self.words.key_ids))
         # A field begins at position 0; only a text in pieces has more tokens.
         firsts = np.flatnonzero(tokens[:, Token.POSITION] == 0)
         columns = column_of[tokens[firsts, Token.KEY]]
         known = columns != MISSING
-        event_of = np.searchsorted(cu_seqlens(self.record.event_lengths)[1:], firsts, side="right")
-        table[event_of[known], columns[known]] = self._identities(firsts)[known]
-        return table
+        columns, values = columns[known], self._identities(firsts)[known]
+        event_of = np.repeat(np.arange(self.n), self.record.event_lengths)[firsts[known]]
+        is_present = np.zeros(len(self.words.names), bool)
+        is_present[columns] = True
+        present = np.flatnonzero(is_present)
+        # Column by column in memory: every family looks along the events of a field.
+        table = np.full((self.n, len(present)), MISSING, np.int64, order="F")
+        table[event_of, (np.cumsum(is_present) - 1)[columns]] = values
+        return present, table
 
     def _identities(self, firsts: Int64) -> Int64:
         """A number of each field that begins at the token ``firsts``, which equal values of it share."""
