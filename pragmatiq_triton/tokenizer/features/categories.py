@@ -3,7 +3,7 @@
 import numpy as np
 
 from pragmatiq_triton.batch import Int64, Token, cu_seqlens
-from pragmatiq_triton.tokenizer.features.view import MISSING, Float64, HistoryView, WordFields, lasting
+from pragmatiq_triton.tokenizer.features.view import MISSING, Float64, HistoryView, WordFields, lasting, settled
 
 SHARES = 8
 """Frequent values of each category whose shares are told."""
@@ -81,7 +81,7 @@ class Categories:
         distinct: Int64 = np.add.reduceat(of_values > 0, self._starts, dtype=np.int64) + (unread > 0)
         n = np.maximum(total, 1)
         weighted: Float64 = np.add.reduceat(_x_log_x(of_values), self._starts) + _x_log_x(unread)
-        return distinct.astype(np.float64), np.log(n) - weighted / n
+        return distinct.astype(np.float64), settled(np.log(n) - weighted / n)
 
     def _counts(self, view: HistoryView) -> Int64:
         """How often each value of a category came, int64 [largest id + 1]."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pragmatiq_triton.tokenizer.features.view import Float64, HistoryView
+from pragmatiq_triton.tokenizer.features.view import Float64, HistoryView, settled
 
 SUM_DAYS = (1, 7, 30, 90)
 LATELY_DAYS = 30
@@ -54,4 +54,4 @@ def _trend(filled: Float64, known: np.typing.NDArray[np.bool_], rank: Float64, c
     value = np.where(known, filled - filled.sum(axis=0) / n, 0.0)
     spread = np.sqrt(np.square(place).sum(axis=0) * np.square(value).sum(axis=0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where((counts > 1) & (spread > 0), (place * value).sum(axis=0) / spread, np.nan)
+        return np.where((counts > 1) & (spread > 0), settled((place * value).sum(axis=0) / spread), np.nan)

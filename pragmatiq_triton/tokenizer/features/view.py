@@ -29,6 +29,15 @@ def lasting(elapsed_us: npt.ArrayLike) -> Float64:
     return np.asarray(log_seconds(np.maximum(elapsed, 0)), np.float64)
 
 
+def settled(values: Float64) -> Float64:
+    """Numbers of about 1 without their last digits, which differ from one NumPy and processor to the next.
+
+    Where such a number ought to be 0 or equal to another, its last digits are all that a tree could split on, and the
+    server's would fall on the other side.
+    """
+    return np.asarray(np.round(values, 6) + 0.0, np.float64)
+
+
 @dataclass(frozen=True, slots=True)
 class WordFields:
     """The fields of events whose values are words: categories, and texts.

@@ -177,6 +177,14 @@ def test_a_profile_is_ranks_buckets_and_ages():
     assert all(math.isnan(other[name]) for name in ("plan.attribute", "income.attribute", "born.age"))
 
 
+@pytest.mark.parametrize("n", range(1, 40))
+def test_what_ought_to_be_zero_is_zero_whatever_the_arithmetic_leaves(n):
+    got = read([(NOW + i * HOUR, "due", {"shop": "a"}) for i in range(n)])
+    assert got["shop.entropy"] == got["source.entropy"] == 0
+    mixed = read([(NOW + i * HOUR, "due", {"shop": SHOPS[i % 2]}) for i in range(2 * n)])
+    assert mixed["shop.entropy"] == np.float32(round(math.log(2), 6))
+
+
 @pytest.mark.parametrize("variant", ["bpe", "embed"])
 def test_a_text_is_told_from_others_in_pieces_and_as_one_token(variant):
     tokenizer = Tokenizer.load(UPSTREAM / variant / "run" / "tokenizer", "wide")
